@@ -1,0 +1,77 @@
+//! The controller's own settings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What `run --config FILE` reads; every key has a default but `topology`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Path of the topology file, relative to this file.
+    pub topology: PathBuf,
+    #[serde(default = "default_openflow")]
+    pub openflow_listen: SocketAddr,
+    #[serde(default = "default_http")]
+    pub http_listen: SocketAddr,
+    #[serde(default, rename = "loop")]
+    pub cycle: LoopSettings,
+}
+
+fn default_openflow() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 6653))
+}
+
+fn default_http() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+
+/// The forecast-to-shift loop (docs/SHIFT.md, docs/FORECAST.md).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoopSettings {
+    pub cycle_ms: u64,
+    pub policy: PolicyKind,
+    /// Forecast horizon in cycles.
+    pub horizon_cycles: u32,
+    /// A breach is predicted when its probability within the horizon reaches this.
+    pub breach_probability: f64,
+    /// Most percentage points a shift that follows a forecast grows in one cycle.
+    pub ramp_step_percent: f64,
+    /// Percentage points given back in one cycle once neither signal holds.
+    pub restore_step_percent: f64,
+    /// Cycles without a signal before anything is given back.
+    pub hold_down_cycles: u32,
+    /// Shadows wanted for each router.
+    pub shadows_max: usize,
+    /// Interval of LLDP probes on every fabric port.
+    pub lldp_interval_ms: u64,
+}
+
+impl Default for LoopSettings {
+    fn default() -> Self {
+        Self {
+            cycle_ms: 1_000,
+            policy: PolicyKind::Predictive,
+            horizon_cycles: 60,
+            breach_probability: 0.5,
+            ramp_step_percent: 10.0,
+            restore_step_percent: 1.0,
+            hold_down_cycles: 30,
+            shadows_max: 3,
+            lldp_interval_ms: 5_000,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyKind {
+    /// Forecast, anomaly and measured crossing.
+    Predictive,
+    /// The same law and cycle, from the measured crossing only.
+    Reactive,
+    /// Base shares, never shifted.
+    Static,
+}

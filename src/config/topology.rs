@@ -1,0 +1,125 @@
+//! The fabric as its file declares it, checked.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo, ServiceId};
+
+/// A checked topology: every name resolves, ids are unique, `nodes[i].index == i + 1`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Topology {
+    pub nodes: Vec<Node>,
+    pub links: Vec<Link>,
+    pub services: Vec<Service>,
+    pub hosts: Vec<Host>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    pub id: NodeId,
+    pub index: NodeIndex,
+    pub stage: Stage,
+    pub protocol: Protocol,
+    pub datapath: DatapathId,
+    /// First stage only.
+    pub router: Option<RouterSettings>,
+    /// Shared-risk link groups; routers with one in common are poor shadows of each other.
+    pub risk_groups: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Stage 0.
+    Outside,
+    /// Stage 1: holds connections.
+    Router,
+    /// Stage 2.
+    Transit,
+    /// Stage 3: nearest the hosts.
+    Access,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    OpenFlow,
+    P4Runtime,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterSettings {
+    pub capacity_connections: u32,
+    /// A breach is: fewer available connections (capacity less occupied) than this.
+    pub threshold_available: u32,
+    pub idle_timeout_s: u16,
+    pub closing_timeout_s: u16,
+    /// An opening that is not answered within this is forgotten.
+    pub half_open_timeout_s: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    pub a: LinkEnd,
+    pub b: LinkEnd,
+    pub latency_us: u32,
+    pub capacity_bps: u64,
+    pub kind: LinkKind,
+}
+
+/// `node` or `node:port`; a port that is not given is learned from LLDP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LinkEnd {
+    pub node: NodeId,
+    pub port: Option<PortNo>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkKind {
+    Data,
+    /// Carries replication alone, between two first-stage routers.
+    Mirror,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub id: ServiceId,
+    /// From 1, in the file's order.
+    pub number: u16,
+    pub prefixes: Vec<Ipv4Net>,
+    /// Base share of each router when nothing is shifted; the shares add up to 1. Routers without a share take part
+    /// only as shadows.
+    pub shares: Vec<(NodeId, f64)>,
+    /// Outside switches behind which destinations without a declared host live.
+    pub outside: Vec<NodeId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    pub id: String,
+    pub address: Ipv4Addr,
+    /// Of the host's own subnet; its ARP is answered with the virtual gateway's MAC address.
+    pub gateway: Option<Ipv4Addr>,
+    /// Learned by ARP where it is not given.
+    pub mac: Option<MacAddr>,
+    /// Third-stage or outside switch.
+    pub attached: LinkEnd,
+}
+
+impl Topology {
+    pub fn node(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == *id)
+    }
+    pub fn by_datapath(&self, datapath: DatapathId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.datapath == datapath)
+    }
+    pub fn by_index(&self, index: NodeIndex) -> Option<&Node> {
+        self.nodes.get(usize::from(index.0).checked_sub(1)?)
+    }
+    pub fn routers(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.stage == Stage::Router)
+    }
+}

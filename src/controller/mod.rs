@@ -1,0 +1,3 @@
+//! The single owner of all state: events in, decisions, commands out.
+
+pub mod view;

@@ -1,0 +1,124 @@
+//! What the controller lets others see: one immutable value a cycle, published whole, and a stream of happenings.
+//!
+//! REST, metrics, the terminal table and tests read these; nothing else of the controller is reachable from outside.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{LinkKind, PolicyKind, Protocol, Stage};
+use crate::plan::Generation;
+use crate::policy::decision::RouterDecision;
+use crate::southbound::{Description, InstallCounts, Port, PortCounters};
+use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo, ServiceId, Timestamp};
+
+/// Everything visible after one cycle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    pub at: Timestamp,
+    pub started_at: Timestamp,
+    pub cycle: u64,
+    pub cycle_ms: u64,
+    pub policy: PolicyKind,
+    pub generation: Generation,
+    pub switches: Vec<SwitchView>,
+    pub links: Vec<LinkView>,
+    pub hosts: Vec<HostView>,
+    pub services: Vec<ServiceView>,
+    /// Latest decision of every first-stage router, in the topology's order.
+    pub routers: Vec<RouterDecision>,
+    /// What LLDP found that the topology file does not say, and the other way round; sentences.
+    pub differences: Vec<String>,
+    /// Time from the first reading of the last cycle to its plans, microseconds.
+    pub last_cycle_us: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SwitchView {
+    pub node: NodeId,
+    pub index: NodeIndex,
+    pub stage: Stage,
+    pub protocol: Protocol,
+    pub datapath: DatapathId,
+    pub connected: bool,
+    pub peer: Option<String>,
+    pub description: Option<Description>,
+    pub ports: Vec<Port>,
+    pub counters: BTreeMap<PortNo, PortCounters>,
+    /// Generation confirmed by the switch, and the one it should have.
+    pub installed: Generation,
+    pub wanted: Generation,
+    pub last_install: Option<InstallCounts>,
+    /// Sum over all installs of this session.
+    pub install_total: InstallCounts,
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkView {
+    pub a: NodeId,
+    pub a_port: Option<PortNo>,
+    pub b: NodeId,
+    pub b_port: Option<PortNo>,
+    pub kind: LinkKind,
+    pub latency_us: u32,
+    pub capacity_bps: u64,
+    pub state: LinkState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// Declared, and seen by LLDP in both directions.
+    Up,
+    /// Declared, one of its ports is down.
+    Down,
+    /// Declared, not seen by LLDP yet or any more.
+    Unseen,
+    /// Seen by LLDP, not declared.
+    Undeclared,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostView {
+    pub id: String,
+    pub address: std::net::Ipv4Addr,
+    pub mac: Option<MacAddr>,
+    pub node: NodeId,
+    pub port: Option<PortNo>,
+}
+
+/// How the new connections of a service are spread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    pub service: ServiceId,
+    pub prefixes: Vec<Ipv4Net>,
+    pub routers: Vec<ServiceShare>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceShare {
+    pub router: NodeId,
+    /// Share when nothing is shifted.
+    pub base: f64,
+    /// Share asked for now.
+    pub wanted: f64,
+    /// Share installed: slots of this router over all slots.
+    pub installed: f64,
+    /// Share measured over the last window, and the connections it was measured over.
+    pub measured: Option<f64>,
+    pub measured_over: u64,
+}
+
+/// Something worth telling, in the order it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Happening {
+    /// From 1, without gaps.
+    pub id: u64,
+    pub at: Timestamp,
+    /// `switch-up`, `switch-down`, `link`, `shift`, `crossing`, `refused`, `plan-failed`, `shadows`, `difference`, …
+    pub kind: String,
+    pub node: Option<NodeId>,
+    pub message: String,
+}

@@ -1,0 +1,14 @@
+//! Foreshadow forecasts that a connection-holding router will run out of connections, and moves new ones in time.
+//!
+//! Layers import only downwards, in the order of the list below (`tests/tidy.rs` holds them to it).
+
+pub mod config;
+pub mod types;
+
+pub mod plan;
+pub mod wire;
+
+pub mod southbound;
+
+pub mod policy;
+pub mod controller;

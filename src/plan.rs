@@ -1,0 +1,110 @@
+//! What every datapath should hold, as data.
+//!
+//! Policy and network produce a [`DatapathPlan`] for each switch; a southbound turns the difference between it and
+//! what is installed into messages of its protocol. A plan names no table, group or register: the same plan is
+//! meant for OpenFlow and P4Runtime switches.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::types::{MacAddr, NodeIndex, PortNo, ServiceId};
+
+/// Number of equal slots into which the new connections of one service on one switch are divided.
+pub const SLOTS: usize = 256;
+
+/// Monotonic number of a plan; every message and event about it carries the number.
+pub type Generation = u64;
+
+/// Everything one datapath should hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatapathPlan {
+    /// Index of this node: its own MAC address inside the fabric is `MacAddr::of_node(index)`.
+    pub index: NodeIndex,
+    /// Ports that face hosts or servers.
+    pub edge_ports: Vec<PortNo>,
+    /// Ports that carry replication alone.
+    pub mirror_ports: Vec<PortNo>,
+    /// Gateway addresses whose ARP is answered on the edge ports with [`MacAddr::GATEWAY`].
+    pub gateways: Vec<Ipv4Addr>,
+    /// Hosts or servers that hang on this switch.
+    pub attached: Vec<Attachment>,
+    /// How to reach a node's MAC address: the first port that is up is used, ports of equal `rank` share (ECMP).
+    pub next_hops: BTreeMap<NodeIndex, Vec<NextHop>>,
+    pub role: RolePlan,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub address: Ipv4Addr,
+    pub mac: MacAddr,
+    pub port: PortNo,
+}
+
+/// One way towards a node: ports with the lowest `rank` that are alive are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NextHop {
+    pub rank: u8,
+    pub port: PortNo,
+}
+
+/// What distinguishes the stages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RolePlan {
+    /// Stage 3, nearest the hosts: pins connections to routers and spreads new ones by weight.
+    Access(AccessPlan),
+    /// Stage 2: forwards on the MAC address of a node, falling back to a router's shadows.
+    Transit,
+    /// Stage 1: holds connections.
+    Router(RouterPlan),
+    /// Stage 0: servers hang here; replies go back through the router that the connection came from.
+    Outside(OutsidePlan),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessPlan {
+    /// Services in the order of their prefixes' length, longest first.
+    pub services: Vec<ServiceSlots>,
+    /// What a router id means just now: itself, or the shadow that stands in for it after a failover.
+    pub indirection: BTreeMap<NodeIndex, NodeIndex>,
+    /// Hosts on other third-stage switches, by the switch they hang on (east-west traffic).
+    pub remote_hosts: Vec<(Ipv4Addr, NodeIndex)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSlots {
+    pub service: ServiceId,
+    /// Small number of the service, the same on every switch (from 1).
+    pub number: u16,
+    pub prefixes: Vec<Ipv4Net>,
+    /// [`SLOTS`] entries: the router that each slot of new connections goes to.
+    pub slots: Vec<NodeIndex>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterPlan {
+    /// Most connections this router may hold at once.
+    pub capacity_connections: u32,
+    /// An established connection without a packet for so long is forgotten.
+    pub idle_timeout_s: u16,
+    /// A connection that saw a FIN or RST keeps its slot for so long after its last packet.
+    pub closing_timeout_s: u16,
+    /// Ports towards the second stage (connections are opened from there).
+    pub inside_ports: Vec<PortNo>,
+    /// Ports towards the outside.
+    pub outside_ports: Vec<PortNo>,
+    /// Routers in whose place this one may be asked to forward (it is their shadow).
+    pub stands_in_for: Vec<NodeIndex>,
+    /// Where host prefixes live: address, third-stage switch.
+    pub hosts: Vec<(Ipv4Addr, NodeIndex)>,
+    /// Where destinations outside live: prefix, outside switches (equal share).
+    pub destinations: Vec<(Ipv4Net, Vec<NodeIndex>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsidePlan {
+    /// As for [`AccessPlan::indirection`].
+    pub indirection: BTreeMap<NodeIndex, NodeIndex>,
+}

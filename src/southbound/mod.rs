@@ -1,0 +1,121 @@
+//! Sessions with switches. Upper layers see one vocabulary for every protocol: [`Event`] in, [`Command`] out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{DatapathPlan, Generation};
+use crate::types::{DatapathId, MacAddr, NodeIndex, PortNo, ServiceId};
+
+pub mod openflow;
+
+/// What a switch, or the session with it, reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The handshake is complete; nothing has been installed by this session yet.
+    SwitchUp { datapath: DatapathId, peer: String, description: Description, ports: Vec<Port> },
+    /// The session ended; the switch goes on forwarding by what it holds.
+    SwitchDown { datapath: DatapathId, reason: String },
+    PortChanged { datapath: DatapathId, port: Port, removed: bool },
+    PacketIn { datapath: DatapathId, in_port: PortNo, data: Vec<u8> },
+    /// Answer to [`Command::Collect`]. A part the switch did not answer is `None`/empty.
+    Reading { datapath: DatapathId, reading: Reading },
+    /// A connection's entry left a first-stage table.
+    ConnectionEnded { datapath: DatapathId, ended: ConnectionEnded },
+    /// Everything up to this generation is in the switch, confirmed by a barrier.
+    Installed { datapath: DatapathId, generation: Generation, counts: InstallCounts },
+    /// The switch refused a message of this generation. The installer retries; this says so.
+    InstallFailed { datapath: DatapathId, generation: Generation, error: String },
+}
+
+/// What the upper layers ask of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Bring the switch to this state, sending only the difference.
+    Install { datapath: DatapathId, generation: Generation, plan: Box<DatapathPlan> },
+    /// Read the counters once; answered by one [`Event::Reading`].
+    Collect { datapath: DatapathId },
+    PacketOut { datapath: DatapathId, port: PortNo, data: Vec<u8> },
+}
+
+impl Command {
+    pub fn datapath(&self) -> DatapathId {
+        match self {
+            Self::Install { datapath, .. } | Self::Collect { datapath } | Self::PacketOut { datapath, .. } => *datapath,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    pub manufacturer: String,
+    pub hardware: String,
+    pub software: String,
+    pub serial: String,
+    pub datapath: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    pub number: PortNo,
+    pub mac: MacAddr,
+    pub name: String,
+    pub up: bool,
+    /// Current speed, 0 where the switch does not tell.
+    pub speed_kbps: u32,
+}
+
+/// Cumulative counters of one switch at one moment (the time of the event).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// First-stage switches only.
+    pub connections: Option<ConnectionCounters>,
+    pub ports: BTreeMap<PortNo, PortCounters>,
+    /// Third-stage switches only: new connections given to each router since the entries were installed.
+    pub chosen: BTreeMap<ServiceId, BTreeMap<NodeIndex, u64>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionCounters {
+    /// Entries of the connection table now: every one holds a slot of the capacity.
+    pub occupied: u64,
+    /// Entries among them that saw a FIN or RST and wait for their time-out.
+    pub closing: u64,
+    /// Connections ever admitted.
+    pub admitted: u64,
+    /// Connections ever refused because the table was full (a retransmitted opening packet counts once).
+    pub refused: u64,
+    /// Packets dropped because they belong to no known connection.
+    pub unknown: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortCounters {
+    pub rx_packets: u64,
+    pub tx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub rx_dropped: u64,
+    pub tx_dropped: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionEnded {
+    /// Lifetime without the time-out that ended the entry.
+    pub duration_ms: u64,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// What it took to bring a switch to a generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallCounts {
+    pub flows_added: u32,
+    pub flows_modified: u32,
+    pub flows_deleted: u32,
+    pub groups_added: u32,
+    pub groups_modified: u32,
+    pub groups_deleted: u32,
+    /// Entries that were already right and were left alone.
+    pub unchanged: u32,
+}

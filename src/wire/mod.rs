@@ -1,0 +1,3 @@
+//! Codecs: bytes in, values out, and back. No sockets, no clocks, no panics on any input.
+
+pub mod openflow;
