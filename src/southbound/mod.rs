@@ -119,3 +119,15 @@ pub struct InstallCounts {
     /// Entries that were already right and were left alone.
     pub unchanged: u32,
 }
+
+impl std::ops::AddAssign for InstallCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.flows_added += other.flows_added;
+        self.flows_modified += other.flows_modified;
+        self.flows_deleted += other.flows_deleted;
+        self.groups_added += other.groups_added;
+        self.groups_modified += other.groups_modified;
+        self.groups_deleted += other.groups_deleted;
+        self.unchanged += other.unchanged;
+    }
+}
