@@ -1,10 +1,20 @@
 //! Typed, validated configuration: the controller's own and the topology's.
 //!
-//! Reading a file and checking it are apart: a `*File` struct mirrors the YAML, [`Topology`] and [`Config`] are what
-//! is left once everything in it was found right.
+//! A file is read into a tree whose values know their line; the readers walk it and gather every [`Problem`].
+//! [`Topology`] and [`Config`] are what is left once everything was found right. [`schema`] lists every key.
 
+mod controller_file;
+mod reader;
+pub mod schema;
 mod settings;
 mod topology;
+mod topology_file;
+mod topology_graph;
+mod topology_write;
+mod yaml;
 
+pub use controller_file::{Checked, Loaded, check, load_config};
+pub use reader::Problem;
 pub use settings::*;
 pub use topology::*;
+pub use topology_file::{NODES_MAX, TOPOLOGY_VERSION, load_topology, parse_topology};

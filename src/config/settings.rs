@@ -19,6 +19,18 @@ pub struct Config {
     pub cycle: LoopSettings,
 }
 
+impl Config {
+    /// Defaults for everything but the topology's path.
+    pub fn new(topology: PathBuf) -> Self {
+        Self {
+            topology,
+            openflow_listen: default_openflow(),
+            http_listen: default_http(),
+            cycle: LoopSettings::default(),
+        }
+    }
+}
+
 fn default_openflow() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 6653))
 }
@@ -74,4 +86,15 @@ pub enum PolicyKind {
     Reactive,
     /// Base shares, never shifted.
     Static,
+}
+
+impl PolicyKind {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "predictive" => Some(Self::Predictive),
+            "reactive" => Some(Self::Reactive),
+            "static" => Some(Self::Static),
+            _ => None,
+        }
+    }
 }

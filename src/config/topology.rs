@@ -1,5 +1,6 @@
 //! The fabric as its file declares it, checked.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -101,12 +102,101 @@ pub struct Service {
 pub struct Host {
     pub id: String,
     pub address: Ipv4Addr,
+    /// Of its subnet.
+    pub prefix_len: u8,
     /// Of the host's own subnet; its ARP is answered with the virtual gateway's MAC address.
     pub gateway: Option<Ipv4Addr>,
     /// Learned by ARP where it is not given.
     pub mac: Option<MacAddr>,
     /// Third-stage or outside switch.
     pub attached: LinkEnd,
+}
+
+impl fmt::Display for LinkEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.node),
+            None => self.node.fmt(f),
+        }
+    }
+}
+
+impl Stage {
+    /// The name that files and people use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Outside => "outside",
+            Self::Router => "first",
+            Self::Transit => "second",
+            Self::Access => "third",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "0" | "outside" => Some(Self::Outside),
+            "1" | "first" | "router" => Some(Self::Router),
+            "2" | "second" | "transit" => Some(Self::Transit),
+            "3" | "third" | "access" => Some(Self::Access),
+            _ => None,
+        }
+    }
+
+    /// Whether a data link may join the two: packets pass the stages in order, and a link past the first stage
+    /// would carry connections that no router holds.
+    pub(super) fn may_join(a: Self, b: Self) -> bool {
+        matches!(
+            (a.min(b), a.max(b)),
+            (Self::Outside, Self::Router)
+                | (Self::Router, Self::Transit | Self::Access)
+                | (Self::Transit, Self::Transit | Self::Access)
+        )
+    }
+}
+
+impl Protocol {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenFlow => "openflow",
+            Self::P4Runtime => "p4runtime",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "openflow" => Some(Self::OpenFlow),
+            "p4runtime" => Some(Self::P4Runtime),
+            _ => None,
+        }
+    }
+}
+
+impl LinkKind {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "data" => Some(Self::Data),
+            "mirror" => Some(Self::Mirror),
+            _ => None,
+        }
+    }
+}
+
+impl RouterSettings {
+    /// Defaults of the file format.
+    pub const IDLE_TIMEOUT_S: u16 = 300;
+    pub const CLOSING_TIMEOUT_S: u16 = 5;
+    pub const HALF_OPEN_TIMEOUT_S: u16 = 30;
+}
+
+impl Link {
+    /// Defaults of the file format.
+    pub const LATENCY_US: u32 = 100;
+    pub const CAPACITY_BPS: u64 = 1_000_000_000;
+}
+
+impl Host {
+    /// Default of the file format.
+    pub const PREFIX_LEN: u8 = 24;
 }
 
 impl Topology {

@@ -1,0 +1,131 @@
+//! Reads the controller's file, and tells the kinds of file apart.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::reader::{Problem, Reader};
+use super::schema::{self, Section};
+use super::settings::{Config, LoopSettings, PolicyKind};
+use super::topology::Topology;
+use super::topology_file::{load_topology, read_topology};
+use super::yaml::{Place, Tree, Value};
+
+/// A controller file with the topology it names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// Resolved against the controller file's folder.
+    pub topology_path: PathBuf,
+    pub topology: Topology,
+}
+
+/// What `check` found a file to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Checked {
+    Topology(Topology),
+    Controller(Box<Loaded>),
+}
+
+/// Reads and checks a controller file and the topology it names.
+pub fn load_config(path: &Path) -> Result<Loaded, Vec<Problem>> {
+    let mut reader = Reader::new(path);
+    let tree = reader.open();
+    let loaded = tree.and_then(|tree| read_config(&mut reader, path, &tree));
+    reader.finish(loaded)
+}
+
+/// Reads and checks a file of either kind.
+pub fn check(path: &Path) -> Result<Checked, Vec<Problem>> {
+    let mut reader = Reader::new(path);
+    let tree = reader.open();
+    let checked = tree.and_then(|tree| {
+        let (topology, controller) = (known_keys(&tree, &schema::TOPOLOGY), known_keys(&tree, &schema::CONTROLLER));
+        match topology.cmp(&controller) {
+            std::cmp::Ordering::Greater => read_topology(&mut reader, &tree).map(Checked::Topology),
+            std::cmp::Ordering::Less => {
+                read_config(&mut reader, path, &tree).map(|loaded| Checked::Controller(Box::new(loaded)))
+            }
+            std::cmp::Ordering::Equal => {
+                let what = "the file is neither a topology nor a controller file";
+                reader.problem(Place::default(), what, "a map with the key 'nodes' or the key 'topology'");
+                None
+            }
+        }
+    });
+    reader.finish(checked)
+}
+
+fn known_keys(tree: &Tree, section: &Section) -> usize {
+    match &tree.value {
+        Value::Map(entries) => entries.iter().filter(|(name, ..)| section.key(name).is_some()).count(),
+        _ => 0,
+    }
+}
+
+fn read_config(reader: &mut Reader<'_>, path: &Path, tree: &Tree) -> Option<Loaded> {
+    let fields = reader.object(tree, &schema::CONTROLLER)?;
+    let mut address = |key: &str| {
+        let expected = "an address and a port, such as 127.0.0.1:6653";
+        reader.parsed(fields.get(key), key, expected, |text| text.parse::<SocketAddr>().ok())
+    };
+    let openflow_listen = address("openflow_listen");
+    let http_listen = address("http_listen");
+    let cycle = match fields.get("loop") {
+        None | Some(Tree { value: Value::Null, .. }) => Some(LoopSettings::default()),
+        Some(tree) => read_loop(reader, tree),
+    };
+    if let (Some(a), Some(b)) = (openflow_listen, http_listen)
+        && a == b
+        && a.port() != 0
+    {
+        reader.problem(fields.place_of("http_listen"), format!("'http_listen' is {b}, as 'openflow_listen'"), "two different addresses");
+    }
+    let topology = reader.text(fields.get("topology"), "topology").map(PathBuf::from)?;
+    let topology_path = path.parent().unwrap_or(Path::new("")).join(&topology);
+    if !topology_path.is_file() {
+        let place = fields.get("topology").map_or(fields.place, |tree| tree.place);
+        reader.problem(place, format!("the topology file '{}' does not exist", topology_path.display()), "a path relative to this file");
+        return None;
+    }
+    let loaded = load_topology(&topology_path).map_err(|problems| reader.append(problems)).ok();
+    let mut config = Config::new(topology);
+    config.openflow_listen = openflow_listen.unwrap_or(config.openflow_listen);
+    config.http_listen = http_listen.unwrap_or(config.http_listen);
+    config.cycle = cycle?;
+    Some(Loaded { config, topology_path, topology: loaded? })
+}
+
+fn read_loop(reader: &mut Reader<'_>, tree: &Tree) -> Option<LoopSettings> {
+    let fields = reader.object(tree, &schema::LOOP)?;
+    let mut settings = LoopSettings::default();
+    let policies = "predictive, reactive or static";
+    if let Some(policy) = reader.parsed(fields.get("policy"), "policy", policies, PolicyKind::parse) {
+        settings.policy = policy;
+    }
+    let mut integer = |key: &str, range, value: &mut u64| {
+        if let Some(given) = reader.integer(fields.get(key), key, range) {
+            *value = given;
+        }
+    };
+    integer("cycle_ms", 10..=600_000, &mut settings.cycle_ms);
+    integer("lldp_interval_ms", 100..=3_600_000, &mut settings.lldp_interval_ms);
+    let mut small = |key: &str, range, value: &mut u32| {
+        let mut wide = u64::from(*value);
+        integer(key, range, &mut wide);
+        *value = u32::try_from(wide).expect("the range ends below 2^32");
+    };
+    small("horizon_cycles", 1..=3_600, &mut settings.horizon_cycles);
+    small("hold_down_cycles", 0..=86_400, &mut settings.hold_down_cycles);
+    let mut shadows = u32::try_from(settings.shadows_max).expect("the default is small");
+    small("shadows_max", 1..=8, &mut shadows);
+    settings.shadows_max = usize::try_from(shadows).expect("a usize holds 8");
+    let mut number = |key: &str, range, value: &mut f64| {
+        if let Some(given) = reader.number(fields.get(key), key, range) {
+            *value = given;
+        }
+    };
+    number("breach_probability", 0.01..=1.0, &mut settings.breach_probability);
+    number("ramp_step_percent", 0.1..=50.0, &mut settings.ramp_step_percent);
+    number("restore_step_percent", 0.1..=50.0, &mut settings.restore_step_percent);
+    Some(settings)
+}

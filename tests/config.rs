@@ -1,0 +1,158 @@
+//! Files as a user would hand them in: good ones are read whole, bad ones are told what is wrong with them.
+
+use std::path::{Path, PathBuf};
+
+use foreshadow::config::{Checked, LinkKind, Stage, check, load_topology, parse_topology, schema};
+
+/// With this variable set, the expected files are written instead of compared.
+const BLESS: &str = "FORESHADOW_BLESS";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn yaml_files(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(root().join(folder))
+        .expect("the folder is part of the repository")
+        .map(|entry| entry.expect("a readable entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn compare(expected: &Path, found: &str) -> Result<(), String> {
+    if std::env::var_os(BLESS).is_some() {
+        std::fs::write(expected, found).expect("a writable repository");
+        return Ok(());
+    }
+    let wanted = std::fs::read_to_string(expected).unwrap_or_default();
+    if wanted == found {
+        return Ok(());
+    }
+    Err(format!("{}\n--- expected\n{wanted}--- found\n{found}", expected.display()))
+}
+
+#[test]
+fn clos_is_read_whole() {
+    let topology = load_topology(&root().join("topologies/clos.yaml")).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!(topology.nodes.len(), 11);
+    assert_eq!(topology.routers().count(), 4);
+    assert_eq!(topology.links.iter().filter(|link| link.kind == LinkKind::Mirror).count(), 6);
+    assert_eq!(topology.hosts.len(), 8);
+    let shares = &topology.services[0].shares;
+    assert!(shares.len() == 4 && shares.iter().all(|(_, share)| *share == 0.25), "{shares:?}");
+    for (at, node) in topology.nodes.iter().enumerate() {
+        assert_eq!(usize::from(node.index.0), at + 1);
+        assert_eq!(node.router.is_some(), node.stage == Stage::Router);
+    }
+}
+
+#[test]
+fn topologies_in_the_repository_are_good_and_survive_being_written() {
+    for path in yaml_files("topologies") {
+        match check(&path) {
+            Ok(Checked::Topology(topology)) => {
+                let written = topology.to_yaml().expect("a topology can be written");
+                let again = parse_topology(&path, &written).unwrap_or_else(|problems| panic!("{problems:#?}\n{written}"));
+                assert_eq!(topology, again, "{written}");
+            }
+            Ok(Checked::Controller(_)) => {}
+            Err(problems) => panic!("{problems:#?}"),
+        }
+    }
+}
+
+/// Every `bad/*.yaml` has its report beside it, paths relative to the folder.
+#[test]
+fn bad_files_are_told_what_is_wrong() {
+    let files = yaml_files("tests/config/bad");
+    assert!(files.len() >= 24, "only {} bad files", files.len());
+    let mut wrong = Vec::new();
+    for path in files {
+        let problems = match check(&path) {
+            Ok(_) => panic!("{} was found good", path.display()),
+            Err(problems) => problems,
+        };
+        assert!(!problems.is_empty(), "{}", path.display());
+        let folder = format!("{}/", root().join("tests/config/bad").display());
+        let report: String = problems.iter().map(|problem| format!("{problem}\n").replace(&folder, "")).collect();
+        assert!(problems.iter().all(|problem| !problem.what.is_empty() && !problem.expected.is_empty()), "{report}");
+        wrong.extend(compare(&path.with_extension("txt"), &report).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_missing_file_is_a_problem() {
+    let problems = check(Path::new("tests/config/there-is-no-such-file.yaml")).expect_err("no file");
+    assert_eq!(problems.len(), 1);
+    let report = problems[0].to_string();
+    assert!(report.starts_with("tests/config/there-is-no-such-file.yaml: the file cannot be read: "), "{report}");
+    assert!(report.ends_with("; expected a readable YAML file"), "{report}");
+}
+
+#[test]
+fn too_many_nodes_are_a_problem() {
+    let mut text = String::from("version: 1\nnodes:\n");
+    for at in 0..=foreshadow::config::NODES_MAX {
+        text.push_str(&format!("- {{id: n{at}, stage: third, dpid: {}}}\n", at + 1));
+    }
+    let problems = parse_topology(Path::new("many.yaml"), &text).expect_err("too many");
+    let report: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(report, ["many.yaml:2:1: 65536 nodes; expected at most 65535 nodes"]);
+}
+
+#[test]
+fn a_flood_of_problems_is_cut() {
+    let mut text = String::from("nodes:\n");
+    for at in 0..1_000 {
+        text.push_str(&format!("- {{id: n{at}, stage: fourth, dpid: {}}}\n", at + 1));
+    }
+    let problems = parse_topology(Path::new("many.yaml"), &text).expect_err("bad stages");
+    assert_eq!(problems.len(), 201);
+    assert_eq!(problems[200].what, "801 more problems are not shown");
+}
+
+/// docs/FORMATS.md ends with the reference that the schema gives.
+#[test]
+fn the_document_has_every_key() {
+    let path = root().join("docs/FORMATS.md");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let marker = "<!-- reference: written from src/config/schema.rs -->\n";
+    let (head, _) = text.split_once(marker).unwrap_or((&text, ""));
+    compare(&path, &format!("{head}{marker}{}", schema::reference())).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Every key of the schema is taken by the readers, and a file that uses all of them is good.
+#[test]
+fn every_key_is_accepted() {
+    let path = root().join("tests/config/every-key.yaml");
+    let text = std::fs::read_to_string(&path).expect("the file is part of the repository");
+    for section in [schema::TOPOLOGY, schema::NODE, schema::LINK, schema::SERVICE, schema::HOST] {
+        for key in section.keys {
+            assert!(text.contains(&format!("{}:", key.name)), "{} misses '{}' of {}", path.display(), key.name, section.name);
+        }
+    }
+    load_topology(&path).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let path = root().join("tests/config/every-controller-key.yaml");
+    let text = std::fs::read_to_string(&path).expect("the file is part of the repository");
+    for section in [schema::CONTROLLER, schema::LOOP] {
+        for key in section.keys {
+            assert!(text.contains(&format!("{}:", key.name)), "{} misses '{}' of {}", path.display(), key.name, section.name);
+        }
+    }
+    let loaded = match check(&path) {
+        Ok(Checked::Controller(loaded)) => loaded,
+        other => panic!("{other:#?}"),
+    };
+    // What the settings hold is what the schema lists, no more and no less.
+    let value = serde_json::to_value(&loaded.config).expect("settings are plain data");
+    for (value, section) in [(&value, schema::CONTROLLER), (&value["loop"], schema::LOOP)] {
+        let mut found: Vec<&str> = value.as_object().expect("a map").keys().map(String::as_str).collect();
+        let mut listed: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
+        found.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(found, listed, "{}", section.path);
+    }
+}
