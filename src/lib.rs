@@ -12,3 +12,4 @@ pub mod southbound;
 
 pub mod policy;
 pub mod controller;
+pub mod northbound;
