@@ -13,3 +13,5 @@ pub mod southbound;
 pub mod policy;
 pub mod controller;
 pub mod northbound;
+
+pub mod cli;

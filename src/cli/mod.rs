@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+pub mod check;
 mod duration;
 
 pub use duration::parse_duration;
@@ -30,7 +31,10 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Checks configuration and topology files
+    Check(check::CheckArgs),
+}
 
 /// What the user gave is wrong: the command ends with status 2 and this text.
 #[derive(Debug, Error)]
@@ -57,7 +61,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(command: Command) -> anyhow::Result<()> {
-    match command {}
+    match command {
+        Command::Check(args) => check::run(&args),
+    }
 }
 
 fn start_logs() {

@@ -141,13 +141,13 @@ mod tests {
 
     #[test]
     fn a_reader_resumes_where_it_stopped() {
-        let cases: [(Option<u64>, &[u64], Option<(u64, u64)>); 6] = [
-            (None, &[], None),
-            (Some(5), &[], None),
-            (Some(3), &[4, 5], None),
-            (Some(2), &[3, 4, 5], None),
-            (Some(0), &[3, 4, 5], Some((1, 2))),
-            (Some(77), &[3, 4, 5], Some((1, 2))),
+        let cases = [
+            (None, vec![], None),
+            (Some(5), vec![], None),
+            (Some(3), vec![4, 5], None),
+            (Some(2), vec![3, 4, 5], None),
+            (Some(0), vec![3, 4, 5], Some((1, 2))),
+            (Some(77), vec![3, 4, 5], Some((1, 2))),
         ];
         for (id, backlog, lost) in cases {
             let subscription = filled(3, 5).subscribe(id);

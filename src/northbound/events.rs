@@ -70,12 +70,15 @@ pub(super) async fn events(
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, uri.path(), detail);
     let Query(query) = query.map_err(|error| bad(error.body_text()))?;
     let mut response = if accepts_stream(&headers) {
-        let last = match headers.get("last-event-id") {
-            None => query.after,
-            Some(value) => Some(value.to_str().ok().and_then(|id| id.trim().parse().ok()).ok_or_else(|| {
-                bad(format!("expected Last-Event-ID to be the id of an event, came {value:?}"))
-            })?),
-        };
+        let last =
+            match headers.get("last-event-id") {
+                None => query.after,
+                Some(value) => {
+                    Some(value.to_str().ok().and_then(|id| id.trim().parse().ok()).ok_or_else(|| {
+                        bad(format!("expected Last-Event-ID to be the id of an event, came {value:?}"))
+                    })?)
+                }
+            };
         let stream = follow(state.feed.subscribe(last), query).take_until(state.closing.cancelled_owned());
         Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
     } else {
@@ -91,9 +94,9 @@ pub(super) async fn events(
 
 fn accepts_stream(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|range| {
-        range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
-    })
+    values
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream")))
 }
 
 struct Follower {
@@ -127,7 +130,8 @@ impl Follower {
                     Err(RecvError::Closed) => break,
                     Err(RecvError::Lagged(missed)) => {
                         self.ended = true;
-                        let told = format!("{missed} happenings came faster than they were read; resume by Last-Event-ID");
+                        let told =
+                            format!("{missed} happenings came faster than they were read; resume by Last-Event-ID");
                         return Some(sse::Event::default().event("lagging").data(told));
                     }
                 },

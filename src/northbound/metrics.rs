@@ -184,10 +184,7 @@ fn load_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
     )
 }
 
-fn router_samples(
-    view: &View,
-    value: fn(&RouterDecision) -> f64,
-) -> impl Iterator<Item = ([Label<'_>; 1], f64)> + '_ {
+fn router_samples(view: &View, value: fn(&RouterDecision) -> f64) -> impl Iterator<Item = ([Label<'_>; 1], f64)> + '_ {
     view.routers.iter().map(move |decision| ([("router", decision.router.as_str())], value(decision)))
 }
 
@@ -257,6 +254,9 @@ fn share_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
     )
 }
 
+/// Value of the `change` label, and the count it stands for.
+type Change = (&'static str, fn(&InstallCounts) -> u32);
+
 fn switch_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
     let each = |value: fn(&SwitchView) -> f64| {
         view.switches.iter().map(move |switch| ([("node", switch.node.as_str())], value(switch)))
@@ -264,7 +264,7 @@ fn switch_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
     out.gauges("switch_connected", "1 while a session is up", each(|s| f64::from(u8::from(s.connected))))?;
     out.gauges("switch_installed_generation", "Newest plan confirmed by a barrier", each(|s| s.installed as f64))?;
     out.gauges("switch_wanted_generation", "Newest plan meant for this switch", each(|s| s.wanted as f64))?;
-    let changes: [(&str, fn(&InstallCounts) -> u32); 7] = [
+    let changes: [Change; 7] = [
         ("flow-add", |c| c.flows_added),
         ("flow-modify", |c| c.flows_modified),
         ("flow-delete", |c| c.flows_deleted),

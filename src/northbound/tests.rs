@@ -32,7 +32,8 @@ fn switch(id: &str, index: u16, stage: Stage, connected: bool) -> SwitchView {
         up: true,
         speed_kbps: 10_000_000,
     };
-    let counters = PortCounters { rx_packets: 10, rx_bytes: 1_000, tx_packets: 20, tx_bytes: 2_000, ..Default::default() };
+    let counters =
+        PortCounters { rx_packets: 10, rx_bytes: 1_000, tx_packets: 20, tx_bytes: 2_000, ..Default::default() };
     SwitchView {
         node: NodeId::new(id),
         index: NodeIndex(index),
@@ -243,8 +244,20 @@ async fn errors_are_problem_details() {
     let fixture = fixture(sample());
     let cases = [
         (Method::GET, "/nowhere", 404, "Not Found", "expected a path of /api/openapi.json, came '/nowhere'"),
-        (Method::GET, "/api/v1/routers/x9", 404, "Not Found", "expected one of the first-stage routers r1, r2, came 'x9'"),
-        (Method::GET, "/api/v1/routers/a1", 404, "Not Found", "expected one of the first-stage routers r1, r2, came 'a1'"),
+        (
+            Method::GET,
+            "/api/v1/routers/x9",
+            404,
+            "Not Found",
+            "expected one of the first-stage routers r1, r2, came 'x9'",
+        ),
+        (
+            Method::GET,
+            "/api/v1/routers/a1",
+            404,
+            "Not Found",
+            "expected one of the first-stage routers r1, r2, came 'a1'",
+        ),
         (Method::POST, "/api/v1/health", 405, "Method Not Allowed", "expected GET or HEAD, came POST"),
         (Method::DELETE, "/api/v1/routers/r1", 405, "Method Not Allowed", "expected GET or HEAD, came DELETE"),
     ];

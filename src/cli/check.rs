@@ -1,0 +1,59 @@
+//! `check`: is a configuration or topology file right, and what is wrong with it?
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::BadInput;
+use crate::config::{Checked, Problem, Stage, Topology, check};
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Configuration and topology files; a configuration's topology is checked with it
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Prints one line for each good file, and every problem of the others.
+pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let mut problems: Vec<Problem> = Vec::new();
+    for file in &args.files {
+        match check(file) {
+            Ok(checked) => writeln!(out, "{}: {}", file.display(), describe(&checked)).context("cannot write")?,
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Err(BadInput(lines.join("\n")).into())
+}
+
+fn describe(checked: &Checked) -> String {
+    match checked {
+        Checked::Topology(topology) => format!("good topology: {}", summary(topology)),
+        Checked::Controller(loaded) => format!(
+            "good configuration; its topology {}: {}",
+            loaded.topology_path.display(),
+            summary(&loaded.topology)
+        ),
+    }
+}
+
+fn summary(topology: &Topology) -> String {
+    let of = |stage| topology.nodes.iter().filter(|node| node.stage == stage).count();
+    format!(
+        "{} outside, {} first-stage, {} second-stage, {} third-stage switches, {} links, {} services, {} hosts",
+        of(Stage::Outside),
+        of(Stage::Router),
+        of(Stage::Transit),
+        of(Stage::Access),
+        topology.links.len(),
+        topology.services.len(),
+        topology.hosts.len()
+    )
+}
