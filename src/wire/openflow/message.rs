@@ -1,7 +1,12 @@
 //! Messages (section 7) as values.
 
-use super::{Action, Instruction, Match, MultipartReply, MultipartRequest};
-use crate::types::{MacAddr, PortNo};
+use bytes::BufMut;
+
+use super::buffer::{Reader, fill_length};
+use super::{
+    DecodeError, EncodeError, ErrorMessage, Features, FlowMod, FlowRemoved, GroupMod, Hello, MultipartReply,
+    MultipartRequest, PacketIn, PacketOut, PortStatus, Role, SwitchConfig, VERSION,
+};
 
 /// A message with its transaction id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,187 +41,258 @@ pub enum Message {
     RoleRequest(Role),
     RoleReply(Role),
     /// Any other type, body as it came.
-    Other { message_type: u8, body: Vec<u8> },
+    Other {
+        message_type: u8,
+        body: Vec<u8>,
+    },
 }
 
-/// `ofp_hello`: `versions` has bit n set for wire version n; `None` where the peer sent no bitmap.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hello {
-    pub versions: Option<u64>,
+/// `ofp_type`.
+mod kind {
+    pub(super) const HELLO: u8 = 0;
+    pub(super) const ERROR: u8 = 1;
+    pub(super) const ECHO_REQUEST: u8 = 2;
+    pub(super) const ECHO_REPLY: u8 = 3;
+    pub(super) const FEATURES_REQUEST: u8 = 5;
+    pub(super) const FEATURES_REPLY: u8 = 6;
+    pub(super) const GET_CONFIG_REQUEST: u8 = 7;
+    pub(super) const GET_CONFIG_REPLY: u8 = 8;
+    pub(super) const SET_CONFIG: u8 = 9;
+    pub(super) const PACKET_IN: u8 = 10;
+    pub(super) const FLOW_REMOVED: u8 = 11;
+    pub(super) const PORT_STATUS: u8 = 12;
+    pub(super) const PACKET_OUT: u8 = 13;
+    pub(super) const FLOW_MOD: u8 = 14;
+    pub(super) const GROUP_MOD: u8 = 15;
+    pub(super) const MULTIPART_REQUEST: u8 = 18;
+    pub(super) const MULTIPART_REPLY: u8 = 19;
+    pub(super) const BARRIER_REQUEST: u8 = 20;
+    pub(super) const BARRIER_REPLY: u8 = 21;
+    pub(super) const ROLE_REQUEST: u8 = 24;
+    pub(super) const ROLE_REPLY: u8 = 25;
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrorMessage {
-    pub error_type: u16,
-    pub code: u16,
-    /// At least 64 bytes of the refused message.
-    pub data: Vec<u8>,
+impl Message {
+    /// `ofp_type` on the wire.
+    pub const fn message_type(&self) -> u8 {
+        match self {
+            Self::Hello(_) => kind::HELLO,
+            Self::Error(_) => kind::ERROR,
+            Self::EchoRequest(_) => kind::ECHO_REQUEST,
+            Self::EchoReply(_) => kind::ECHO_REPLY,
+            Self::FeaturesRequest => kind::FEATURES_REQUEST,
+            Self::FeaturesReply(_) => kind::FEATURES_REPLY,
+            Self::GetConfigRequest => kind::GET_CONFIG_REQUEST,
+            Self::GetConfigReply(_) => kind::GET_CONFIG_REPLY,
+            Self::SetConfig(_) => kind::SET_CONFIG,
+            Self::PacketIn(_) => kind::PACKET_IN,
+            Self::FlowRemoved(_) => kind::FLOW_REMOVED,
+            Self::PortStatus(_) => kind::PORT_STATUS,
+            Self::PacketOut(_) => kind::PACKET_OUT,
+            Self::FlowMod(_) => kind::FLOW_MOD,
+            Self::GroupMod(_) => kind::GROUP_MOD,
+            Self::MultipartRequest(_) => kind::MULTIPART_REQUEST,
+            Self::MultipartReply(_) => kind::MULTIPART_REPLY,
+            Self::BarrierRequest => kind::BARRIER_REQUEST,
+            Self::BarrierReply => kind::BARRIER_REPLY,
+            Self::RoleRequest(_) => kind::ROLE_REQUEST,
+            Self::RoleReply(_) => kind::ROLE_REPLY,
+            Self::Other { message_type, .. } => *message_type,
+        }
+    }
+
+    /// The message's name in the specification, for logs and errors.
+    pub const fn name(&self) -> &'static str {
+        name_of(self.message_type())
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Features {
-    pub datapath_id: u64,
-    pub n_buffers: u32,
-    pub n_tables: u8,
-    pub auxiliary_id: u8,
-    pub capabilities: u32,
-    pub reserved: u32,
+const fn name_of(message_type: u8) -> &'static str {
+    match message_type {
+        kind::HELLO => "HELLO",
+        kind::ERROR => "ERROR",
+        kind::ECHO_REQUEST => "ECHO_REQUEST",
+        kind::ECHO_REPLY => "ECHO_REPLY",
+        kind::FEATURES_REQUEST => "FEATURES_REQUEST",
+        kind::FEATURES_REPLY => "FEATURES_REPLY",
+        kind::GET_CONFIG_REQUEST => "GET_CONFIG_REQUEST",
+        kind::GET_CONFIG_REPLY => "GET_CONFIG_REPLY",
+        kind::SET_CONFIG => "SET_CONFIG",
+        kind::PACKET_IN => "PACKET_IN",
+        kind::FLOW_REMOVED => "FLOW_REMOVED",
+        kind::PORT_STATUS => "PORT_STATUS",
+        kind::PACKET_OUT => "PACKET_OUT",
+        kind::FLOW_MOD => "FLOW_MOD",
+        kind::GROUP_MOD => "GROUP_MOD",
+        kind::MULTIPART_REQUEST => "MULTIPART_REQUEST",
+        kind::MULTIPART_REPLY => "MULTIPART_REPLY",
+        kind::BARRIER_REQUEST => "BARRIER_REQUEST",
+        kind::BARRIER_REPLY => "BARRIER_REPLY",
+        kind::ROLE_REQUEST => "ROLE_REQUEST",
+        kind::ROLE_REPLY => "ROLE_REPLY",
+        4 => "EXPERIMENTER",
+        16 => "PORT_MOD",
+        17 => "TABLE_MOD",
+        22 => "QUEUE_GET_CONFIG_REQUEST",
+        23 => "QUEUE_GET_CONFIG_REPLY",
+        26 => "GET_ASYNC_REQUEST",
+        27 => "GET_ASYNC_REPLY",
+        28 => "SET_ASYNC",
+        29 => "METER_MOD",
+        _ => "unknown message",
+    }
 }
 
+//     0                   1                   2                   3
+//     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//    +---------------+---------------+-------------------------------+
+//    |    version    |      type     |             length            |
+//    +---------------+---------------+-------------------------------+
+//    |                              xid                              |
+//    +---------------------------------------------------------------+
+//    |                            body ...                           |
+//    +---------------------------------------------------------------+
+
+/// Bytes of the header of every message.
+pub const HEADER_BYTES: usize = 8;
+/// The most that the length field can say.
+pub const MESSAGE_BYTES_MAX: usize = u16::MAX as usize;
+
+/// What the first bytes of a stream hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SwitchConfig {
-    pub flags: u16,
-    pub miss_send_len: u16,
+pub enum Framing {
+    /// More must be read; `needed` bytes in all, as far as is known.
+    Incomplete { needed: usize },
+    /// One message of this many bytes.
+    Complete(usize),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PacketIn {
-    pub buffer_id: u32,
-    pub total_len: u16,
-    pub reason: u8,
-    pub table_id: u8,
-    pub cookie: u64,
-    pub matching: Match,
-    pub data: Vec<u8>,
+impl Framing {
+    /// Looks at what a stream gave so far. A length below 8 or above `max` cannot be recovered from: where the next
+    /// message starts is unknown, so the session ends.
+    pub fn of(stream: &[u8], max: usize) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new("message header", stream);
+        if reader.len() < HEADER_BYTES {
+            return Ok(Self::Incomplete { needed: HEADER_BYTES });
+        }
+        reader.skip(2)?;
+        let length = usize::from(reader.u16()?);
+        if length < HEADER_BYTES || length > max {
+            let expected = "at least 8 and at most the bound of this session";
+            return Err(DecodeError::Length { what: "message header", expected, came: length });
+        }
+        Ok(if stream.len() < length { Self::Incomplete { needed: length } } else { Self::Complete(length) })
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PacketOut {
-    pub buffer_id: u32,
-    pub in_port: PortNo,
-    pub actions: Vec<Action>,
-    pub data: Vec<u8>,
+impl Frame {
+    /// A message of version 1.3.
+    pub const fn new(xid: u32, message: Message) -> Self {
+        Self { version: VERSION, xid, message }
+    }
+
+    /// The bytes of this message.
+    ///
+    /// # Errors
+    /// What the value says has no form on the wire: longer than 65,535 bytes (split it, see
+    /// [`super::MultipartReplyBody::split`]), a value wider than its field, raw bytes that are no whole structure.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut out = Vec::with_capacity(128);
+        self.encode_into(&mut out)?;
+        Ok(out)
+    }
+
+    /// Appends the bytes of this message; on error `out` is as before.
+    ///
+    /// # Errors
+    /// As [`Frame::encode`].
+    pub fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let start = out.len();
+        out.put_u8(self.version);
+        out.put_u8(self.message.message_type());
+        out.put_u16(0);
+        out.put_u32(self.xid);
+        let encoded =
+            self.message.encode_body(out).and_then(|()| fill_length(out, self.message.name(), start + 2, start));
+        if encoded.is_err() {
+            out.truncate(start);
+        }
+        encoded
+    }
+
+    /// Reads exactly one message. Never panics; allocates in proportion to `bytes`.
+    ///
+    /// # Errors
+    /// What is not as the specification says, or a version other than 1.3 in any message but HELLO and ERROR.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new("message header", bytes);
+        reader.need(HEADER_BYTES)?;
+        let (version, message_type) = (reader.u8()?, reader.u8()?);
+        let length = usize::from(reader.u16()?);
+        let xid = reader.u32()?;
+        if length != bytes.len() {
+            let expected = "the number of bytes at hand";
+            return Err(DecodeError::Length { what: name_of(message_type), expected, came: length });
+        }
+        if version != VERSION && !matches!(message_type, kind::HELLO | kind::ERROR) {
+            let expected = "version 0x04";
+            return Err(DecodeError::Value { what: name_of(message_type), expected, came: version.into() });
+        }
+        let body = Reader::new(name_of(message_type), reader.rest());
+        Ok(Self { version, xid, message: Message::decode_body(message_type, version, body)? })
+    }
 }
 
-/// Reasons of FLOW_REMOVED.
-pub mod removed_reason {
-    pub const IDLE_TIMEOUT: u8 = 0;
-    pub const HARD_TIMEOUT: u8 = 1;
-    pub const DELETE: u8 = 2;
-    pub const GROUP_DELETE: u8 = 3;
-}
+impl Message {
+    fn encode_body(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match self {
+            Self::Hello(hello) => hello.encode(out)?,
+            Self::Error(error) => error.encode(out),
+            Self::EchoRequest(data) | Self::EchoReply(data) => out.extend_from_slice(data),
+            Self::FeaturesRequest | Self::GetConfigRequest | Self::BarrierRequest | Self::BarrierReply => {}
+            Self::FeaturesReply(features) => features.encode(out),
+            Self::GetConfigReply(config) | Self::SetConfig(config) => config.encode(out),
+            Self::PacketIn(packet) => packet.encode(out)?,
+            Self::FlowRemoved(removed) => removed.encode(out)?,
+            Self::PortStatus(status) => status.encode(out),
+            Self::PacketOut(packet) => packet.encode(out)?,
+            Self::FlowMod(flow) => flow.encode(out)?,
+            Self::GroupMod(group) => group.encode(out)?,
+            Self::MultipartRequest(request) => request.encode(out)?,
+            Self::MultipartReply(reply) => reply.encode(out)?,
+            Self::RoleRequest(role) | Self::RoleReply(role) => role.encode(out),
+            Self::Other { body, .. } => out.extend_from_slice(body),
+        }
+        Ok(())
+    }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowRemoved {
-    pub cookie: u64,
-    pub priority: u16,
-    pub reason: u8,
-    pub table_id: u8,
-    pub duration_sec: u32,
-    pub duration_nsec: u32,
-    pub idle_timeout: u16,
-    pub hard_timeout: u16,
-    pub packet_count: u64,
-    pub byte_count: u64,
-    pub matching: Match,
-}
-
-/// Bits of a port's `config` and `state`.
-pub mod port_bits {
-    pub const CONFIG_PORT_DOWN: u32 = 1;
-    pub const STATE_LINK_DOWN: u32 = 1;
-    pub const STATE_BLOCKED: u32 = 2;
-    pub const STATE_LIVE: u32 = 4;
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortDescription {
-    pub port_no: PortNo,
-    pub hw_addr: MacAddr,
-    /// At most 15 bytes of text on the wire, padded with zeros.
-    pub name: String,
-    pub config: u32,
-    pub state: u32,
-    pub current: u32,
-    pub advertised: u32,
-    pub supported: u32,
-    pub peer: u32,
-    pub current_speed_kbps: u32,
-    pub max_speed_kbps: u32,
-}
-
-/// Reasons of PORT_STATUS.
-pub mod port_reason {
-    pub const ADD: u8 = 0;
-    pub const DELETE: u8 = 1;
-    pub const MODIFY: u8 = 2;
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortStatus {
-    pub reason: u8,
-    pub port: PortDescription,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum FlowModCommand {
-    Add = 0,
-    Modify = 1,
-    ModifyStrict = 2,
-    Delete = 3,
-    DeleteStrict = 4,
-}
-
-/// Bits of `FlowMod::flags`.
-pub mod flow_flags {
-    pub const SEND_FLOW_REM: u16 = 1;
-    pub const CHECK_OVERLAP: u16 = 2;
-    pub const RESET_COUNTS: u16 = 4;
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowMod {
-    pub cookie: u64,
-    pub cookie_mask: u64,
-    pub table_id: u8,
-    pub command: FlowModCommand,
-    pub idle_timeout: u16,
-    pub hard_timeout: u16,
-    pub priority: u16,
-    pub buffer_id: u32,
-    pub out_port: PortNo,
-    pub out_group: u32,
-    pub flags: u16,
-    pub matching: Match,
-    pub instructions: Vec<Instruction>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum GroupType {
-    All = 0,
-    Select = 1,
-    Indirect = 2,
-    FastFailover = 3,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum GroupModCommand {
-    Add = 0,
-    Modify = 1,
-    Delete = 2,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupMod {
-    pub command: GroupModCommand,
-    pub group_type: GroupType,
-    pub group_id: u32,
-    pub buckets: Vec<Bucket>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    pub weight: u16,
-    pub watch_port: PortNo,
-    pub watch_group: u32,
-    pub actions: Vec<Action>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Role {
-    pub role: u32,
-    pub generation_id: u64,
+    fn decode_body(message_type: u8, version: u8, mut body: Reader<'_>) -> Result<Self, DecodeError> {
+        let empty = |message: Self| body.exactly(0, "8: a header alone").map(|()| message);
+        match message_type {
+            // Elements came with 1.3.1: what older versions put behind the header means nothing.
+            kind::HELLO if version < VERSION => Ok(Self::Hello(Hello::decode(body).unwrap_or_default())),
+            kind::HELLO => Hello::decode(body).map(Self::Hello),
+            kind::ERROR => ErrorMessage::decode(body).map(Self::Error),
+            kind::ECHO_REQUEST => Ok(Self::EchoRequest(body.rest().to_vec())),
+            kind::ECHO_REPLY => Ok(Self::EchoReply(body.rest().to_vec())),
+            kind::FEATURES_REQUEST => empty(Self::FeaturesRequest),
+            kind::FEATURES_REPLY => Features::decode(body).map(Self::FeaturesReply),
+            kind::GET_CONFIG_REQUEST => empty(Self::GetConfigRequest),
+            kind::GET_CONFIG_REPLY => SwitchConfig::decode(body).map(Self::GetConfigReply),
+            kind::SET_CONFIG => SwitchConfig::decode(body).map(Self::SetConfig),
+            kind::PACKET_IN => PacketIn::decode(body).map(Self::PacketIn),
+            kind::FLOW_REMOVED => FlowRemoved::decode(body).map(Self::FlowRemoved),
+            kind::PORT_STATUS => PortStatus::decode(body).map(Self::PortStatus),
+            kind::PACKET_OUT => PacketOut::decode(body).map(Self::PacketOut),
+            kind::FLOW_MOD => FlowMod::decode(body).map(Self::FlowMod),
+            kind::GROUP_MOD => GroupMod::decode(body).map(Self::GroupMod),
+            kind::MULTIPART_REQUEST => MultipartRequest::decode(body).map(Self::MultipartRequest),
+            kind::MULTIPART_REPLY => MultipartReply::decode(body).map(Self::MultipartReply),
+            kind::BARRIER_REQUEST => empty(Self::BarrierRequest),
+            kind::BARRIER_REPLY => empty(Self::BarrierReply),
+            kind::ROLE_REQUEST => Role::decode(body).map(Self::RoleRequest),
+            kind::ROLE_REPLY => Role::decode(body).map(Self::RoleReply),
+            _ => Ok(Self::Other { message_type, body: body.rest().to_vec() }),
+        }
+    }
 }

@@ -1,22 +1,44 @@
 //! OpenFlow 1.3.5 (ONF TS-023) with the Nicira extensions that the data path uses.
 //!
-//! Values first: every message is an owned Rust value; [`Message::encode`] and [`Message::decode`] translate.
+//! Values first: every message is an owned Rust value; [`Frame::encode`] and [`Frame::decode`] translate. What this
+//! program has no value for (message types, multipart types, actions, instructions, fields) is kept as bytes and goes out
+//! as it came. Padding is not kept: it goes out as zeros.
 
 mod action;
+mod buffer;
+mod error;
 mod field;
+mod flow;
+mod group_mod;
 mod instruction;
 mod matching;
 mod message;
 mod multipart;
 mod nicira;
+mod packet;
+mod port_description;
+mod session;
+mod stats;
 
 pub use action::Action;
+pub use error::{DecodeError, EncodeError};
 pub use field::Field;
+pub use flow::{FlowMod, FlowModCommand, FlowRemoved, flow_flags, removed_reason};
+pub use group_mod::{Bucket, GroupMod, GroupModCommand, GroupType};
 pub use instruction::Instruction;
 pub use matching::{Match, MatchField};
-pub use message::*;
-pub use multipart::*;
-pub use nicira::{CtAction, LearnAction, LearnSpec, LearnSource, LearnTarget, MultipathAction, Subfield, hash_fields, learn_flags};
+pub use message::{Frame, Framing, HEADER_BYTES, MESSAGE_BYTES_MAX, Message};
+pub use multipart::{FlowStatsRequest, MultipartReply, MultipartReplyBody, MultipartRequest, MultipartRequestBody};
+pub use nicira::{
+    CtAction, LearnAction, LearnSource, LearnSpec, LearnTarget, MultipathAction, Subfield, hash_fields, learn_flags,
+};
+pub use packet::{PacketIn, PacketOut};
+pub use port_description::{PortDescription, PortStatus, port_bits, port_reason};
+pub use session::{ErrorMessage, Features, Hello, Role, SwitchConfig};
+pub use stats::{AggregateStats, FlowStats, GroupDescription, GroupStats, PortStats, SwitchDescription};
+
+/// The version on the wire that stands for OpenFlow 1.3.
+pub const VERSION: u8 = 0x04;
 
 /// Reserved port numbers (section 7.2.1).
 pub mod port {
