@@ -14,4 +14,6 @@ pub mod policy;
 pub mod controller;
 pub mod northbound;
 
+pub mod fabric;
+
 pub mod cli;

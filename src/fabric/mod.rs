@@ -1,0 +1,7 @@
+//! Emulated switches that speak the real protocols over sockets, and the traffic that crosses them.
+//!
+//! Nothing here is imported by the controller: an emulated fabric is on the far side of a TCP connection, as hardware
+//! would be. Time is handed in everywhere, so a day of traffic can pass in seconds.
+
+pub mod packet;
+pub mod switch;
