@@ -55,7 +55,9 @@ impl EventsQuery {
 
 /// What happened, oldest first; as server-sent events where `text/event-stream` is accepted.
 ///
-/// Each event of the stream carries the happening's `id`, its kind as event name and the JSON of `Event` as data.
+/// Each message of the stream carries the happening's `id` and the JSON of `Event` as data. Two named events speak of
+/// the stream itself: `lost` (ids that were asked for and are no longer kept) and `lagging` (the last event of a
+/// stream that was read too slowly).
 #[utoipa::path(get, path = "/api/v1/events", tag = "foreshadow",
     params(EventsQuery, ("Last-Event-ID" = Option<u64>, Header, description = "Resume a stream after this id")),
     responses(
@@ -146,5 +148,5 @@ impl Follower {
 
 fn encode(happening: &Happening) -> sse::Event {
     let data = serde_json::to_string(&event(happening)).expect("an event has string keys and finite numbers only");
-    sse::Event::default().id(happening.id.to_string()).event(&happening.kind).data(data)
+    sse::Event::default().id(happening.id.to_string()).data(data)
 }

@@ -361,7 +361,7 @@ impl EventStream {
         Self { lines }
     }
 
-    /// Id and event name of the next event.
+    /// Id of the next event, and its name or the kind of the happening it carries.
     async fn next(&mut self) -> Option<(Option<u64>, String)> {
         let (mut id, mut name) = (None, None);
         let read = async {
@@ -370,6 +370,9 @@ impl EventStream {
                     id = value.parse().ok();
                 } else if let Some(value) = line.strip_prefix("event: ") {
                     name = Some(value.to_owned());
+                } else if let Some(data) = line.strip_prefix("data: {") {
+                    let data: Value = serde_json::from_str(&format!("{{{data}")).expect("JSON");
+                    name = data["kind"].as_str().map(ToOwned::to_owned);
                 } else if line.is_empty() && name.is_some() {
                     break;
                 }
