@@ -10,6 +10,11 @@ pub mod wire;
 
 pub mod southbound;
 
+pub mod telemetry;
+
+pub mod anomaly;
+pub mod forecast;
+
 pub mod policy;
 pub mod controller;
 pub mod northbound;

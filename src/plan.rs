@@ -15,6 +15,17 @@ use crate::types::{MacAddr, NodeIndex, PortNo, ServiceId};
 /// Number of equal slots into which the new connections of one service on one switch are divided.
 pub const SLOTS: usize = 256;
 
+/// How a switch divides new connections among the slots of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spread {
+    /// A group of equal buckets that the switch hashes into by its own means: the standard form.
+    #[default]
+    Select,
+    /// An explicit hash over addresses and ports into slot entries, where the switch's own hash leaves fields out.
+    Multipath,
+}
+
 /// Monotonic number of a plan; every message and event about it carries the number.
 pub type Generation = u64;
 

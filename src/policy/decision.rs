@@ -2,40 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::forecast::Forecast;
+pub use crate::telemetry::Load;
+
 use crate::plan::Generation;
 use crate::types::{NodeId, Timestamp};
-
-/// One router's numbers over one cycle, read from the switch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Load {
-    /// Connections open now (entries that are not closing).
-    pub active: f64,
-    /// Slots taken, closing entries included.
-    pub occupied: f64,
-    pub new_per_s: f64,
-    /// Mean lifetime of the connections that ended lately, 0 where none did.
-    pub mean_duration_s: f64,
-    pub bytes_per_s: f64,
-    /// Refused since the controller first read this router.
-    pub refused_total: u64,
-    /// Refused in this cycle.
-    pub refused: u64,
-    pub unknown_packets: u64,
-}
-
-/// Forecast of one router's occupied connections.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Forecast {
-    pub model: String,
-    /// Occupied connections expected 1, 2, … cycles ahead.
-    pub mean: Vec<f64>,
-    pub lo80: Vec<f64>,
-    pub hi80: Vec<f64>,
-    /// Probability that available connections fall below the threshold within the horizon.
-    pub breach_probability: f64,
-    /// Median time to that, of the paths that get there.
-    pub breach_in_s: Option<f64>,
-}
 
 /// Everything that went into one router's decision of one cycle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

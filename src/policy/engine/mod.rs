@@ -1,0 +1,424 @@
+//! One cycle of the loop: readings in, complete and explained decisions and slots out.
+//!
+//! `run`, `demo` and `replay` all drive this engine; it reads no clock and sends nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::decision::{RouterDecision, ShadowChoice};
+use super::shadow::{Candidate, Selection, ShadowSet};
+use super::shift::{self, Placement, ShiftState};
+use super::weights::Diversion;
+use crate::config::{LinkKind, LoopSettings, PolicyKind, Stage, Topology};
+use crate::plan::Spread;
+use crate::telemetry::Load;
+use crate::types::{NodeId, NodeIndex, ServiceId, Timestamp};
+
+mod assess;
+mod explain;
+mod split;
+
+use assess::{Assessment, Watch};
+use split::Splits;
+
+/// Cycles for which a shadow that crossed its threshold, or refused, is given nothing more after it recovered.
+const SHADOW_REST_CYCLES: u32 = 30;
+
+/// What the engine is told about one cycle.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CycleInput {
+    /// First-stage routers; one that is absent is taken as in service, without session and reading.
+    pub routers: BTreeMap<NodeIndex, RouterInput>,
+    /// Indices into [`Topology::links`] of those that are not up.
+    pub down_links: BTreeSet<usize>,
+    /// Cumulative choices of each third-stage switch, as read ([`crate::southbound::Reading::chosen`]). A switch that did
+    /// not answer is absent.
+    pub chosen: BTreeMap<NodeIndex, BTreeMap<ServiceId, BTreeMap<NodeIndex, u64>>>,
+}
+
+/// One first-stage router in one cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterInput {
+    /// `None` where there was no (fresh) reading: the last decision then stands.
+    pub load: Option<Load>,
+    /// The controller's session with the switch is up. Without it the switch goes on as it is, but shadows nobody new.
+    pub connected: bool,
+    /// As far as is known it forwards. One that does not gets no new connections; they go to its shadows.
+    pub in_service: bool,
+}
+
+impl Default for RouterInput {
+    fn default() -> Self {
+        Self { load: None, connected: false, in_service: true }
+    }
+}
+
+/// What the engine decided in one cycle.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CycleOutcome {
+    /// Every first-stage router, in the topology's order. `generation` is left 0: whoever plans numbers them.
+    pub decisions: Vec<RouterDecision>,
+    /// Slots of every third-stage switch and service.
+    pub slots: BTreeMap<NodeIndex, BTreeMap<ServiceId, SlotAssignment>>,
+    /// Any slot or spread differs from the cycle before (true in the first).
+    pub slots_changed: bool,
+    /// Sentences worth an event: shadow changes, corrections.
+    pub happenings: Vec<(NodeIndex, String)>,
+}
+
+/// How one third-stage switch spreads the new connections of one service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlotAssignment {
+    /// [`crate::plan::SLOTS`] entries.
+    pub slots: Vec<NodeIndex>,
+    pub spread: Spread,
+    /// Share of each router asked for now; adds up to 1.
+    pub wanted: BTreeMap<NodeIndex, f64>,
+    /// Share of each router measured here over the present window.
+    pub measured: BTreeMap<NodeIndex, f64>,
+    /// Connections that `measured` was measured over.
+    pub measured_over: u64,
+    /// Slots that differ from the cycle before.
+    pub moved: usize,
+}
+
+/// A first-stage router as the topology declares it.
+#[derive(Clone, Debug)]
+struct Router {
+    id: NodeId,
+    index: NodeIndex,
+    capacity: u32,
+    threshold: u32,
+    risks: BTreeSet<String>,
+    /// Routers joined by a mirror link: place among the routers, link, latency.
+    mirrors: Vec<(usize, usize, u32)>,
+}
+
+impl Router {
+    /// Occupied connections above which available ones are below the threshold.
+    fn limit(&self) -> f64 {
+        f64::from(self.capacity.saturating_sub(self.threshold))
+    }
+}
+
+/// What is remembered of a router from cycle to cycle.
+#[derive(Clone, Debug)]
+struct State {
+    watch: Watch,
+    shadows: ShadowSet,
+    shift: ShiftState,
+    /// In force: place of each shadow among the routers, and its share of what is shifted.
+    parts: Vec<(usize, f64)>,
+    /// Connections of this router that each shadow is thought to hold because of the shift.
+    moved: BTreeMap<usize, f64>,
+    /// Cycles left in which it is given nothing as a shadow.
+    resting: u32,
+}
+
+/// The whole decision state of a controller.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    settings: LoopSettings,
+    routers: Vec<Router>,
+    places: BTreeMap<NodeIndex, usize>,
+    states: Vec<State>,
+    splits: Splits,
+    last_at: Option<Timestamp>,
+}
+
+impl Engine {
+    pub fn new(topology: &Topology, settings: &LoopSettings) -> Self {
+        let nodes: Vec<_> = topology.nodes.iter().filter(|node| node.stage == Stage::Router).collect();
+        let by_id: BTreeMap<_, _> = nodes.iter().enumerate().map(|(place, node)| (&node.id, place)).collect();
+        let mut routers: Vec<Router> = nodes
+            .iter()
+            .map(|node| Router {
+                id: node.id.clone(),
+                index: node.index,
+                capacity: node.router.as_ref().map_or(0, |router| router.capacity_connections),
+                threshold: node.router.as_ref().map_or(0, |router| router.threshold_available),
+                risks: node.risk_groups.iter().cloned().collect(),
+                mirrors: Vec::new(),
+            })
+            .collect();
+        for (number, link) in topology.links.iter().enumerate().filter(|(_, link)| link.kind == LinkKind::Mirror) {
+            if let (Some(a), Some(b)) = (by_id.get(&link.a.node), by_id.get(&link.b.node)) {
+                routers[*a].mirrors.push((*b, number, link.latency_us));
+                routers[*b].mirrors.push((*a, number, link.latency_us));
+            }
+        }
+        let places = routers.iter().enumerate().map(|(place, router)| (router.index, place)).collect();
+        let state = State {
+            watch: Watch::new(settings),
+            shadows: ShadowSet::default(),
+            shift: ShiftState::default(),
+            parts: Vec::new(),
+            moved: BTreeMap::new(),
+            resting: 0,
+        };
+        let states = vec![state; routers.len()];
+        let splits = Splits::new(topology);
+        Self { settings: settings.clone(), routers, places, states, splits, last_at: None }
+    }
+
+    /// Takes over slots that a switch was found to hold, so that a restarted controller moves none without need.
+    pub fn adopt_slots(&mut self, access: NodeIndex, service: &ServiceId, slots: &[NodeIndex]) {
+        self.splits.adopt(access, service, slots);
+    }
+
+    /// Decides one cycle. Deterministic: the same history of inputs gives the same outcome.
+    pub fn cycle(&mut self, now: Timestamp, input: &CycleInput) -> CycleOutcome {
+        let cycle_s = self.settings.cycle_ms.max(1) as f64 / 1e3;
+        let passed_s = self.last_at.map_or(cycle_s, |last| now.since(last).as_secs_f64());
+        self.last_at = Some(now);
+        let inputs: Vec<RouterInput> =
+            self.routers.iter().map(|router| input.routers.get(&router.index).copied().unwrap_or_default()).collect();
+        self.follow_moved(passed_s);
+        let assessments = self.assess(now, &inputs);
+        let selections = self.select_shadows(input, &inputs);
+        let mut decisions = Vec::with_capacity(self.routers.len());
+        for place in 0..self.routers.len() {
+            let placement = self.shift(place, &inputs, &assessments, &selections[place]);
+            decisions.push(self.decide(now, place, &inputs, &assessments, &selections[place], &placement));
+        }
+        let mut outcome = CycleOutcome { decisions, ..CycleOutcome::default() };
+        for (router, selection) in self.routers.iter().zip(&selections) {
+            outcome.happenings.extend(selection.changes.iter().map(|change| (router.index, change.clone())));
+        }
+        let diversions = self.diversions();
+        let dead: BTreeSet<NodeIndex> =
+            self.routers.iter().zip(&inputs).filter(|(_, input)| !input.in_service).map(|(router, _)| router.index).collect();
+        self.splits.cycle(&input.chosen, &diversions, &dead, &mut outcome);
+        outcome
+    }
+
+    /// Shifted connections arrive at the shadows at the shifted rate and leave with the residence time.
+    fn follow_moved(&mut self, seconds: f64) {
+        for state in &mut self.states {
+            let stay = (-seconds / state.watch.residence_s().max(0.1)).exp();
+            let standing = state.watch.demand_connections() * state.shift.percent / 100.0;
+            for moved in state.moved.values_mut() {
+                *moved *= stay;
+            }
+            for (shadow, share) in &state.parts {
+                *state.moved.entry(*shadow).or_default() += standing * share * (1.0 - stay);
+            }
+            state.moved.retain(|_, moved| *moved > 0.01);
+        }
+    }
+
+    fn assess(&mut self, now: Timestamp, inputs: &[RouterInput]) -> Vec<Assessment> {
+        let count = self.routers.len();
+        let (mut inbound_per_s, mut inbound) = (vec![0.0; count], vec![0.0; count]);
+        for state in &self.states {
+            for (shadow, share) in &state.parts {
+                inbound_per_s[*shadow] += state.watch.demand_per_s() * state.shift.percent / 100.0 * share;
+            }
+            state.moved.iter().for_each(|(shadow, moved)| inbound[*shadow] += moved);
+        }
+        let mut assessments = Vec::with_capacity(count);
+        for (place, (router, state)) in self.routers.iter().zip(&mut self.states).enumerate() {
+            let Some(load) = inputs[place].load else {
+                assessments.push(state.watch.missing());
+                continue;
+            };
+            let outside = assess::Outside {
+                limit: router.limit(),
+                percent: state.shift.percent,
+                inbound_per_s: inbound_per_s[place],
+                inbound: inbound[place],
+                outbound: state.moved.values().sum(),
+            };
+            let assessment = state.watch.observe(now, &load, &outside, &self.settings);
+            let spent = assessment.signals.crossed || load.refused > 0;
+            state.resting = if spent { SHADOW_REST_CYCLES } else { state.resting.saturating_sub(1) };
+            assessments.push(assessment);
+        }
+        assessments
+    }
+
+    fn select_shadows(&mut self, input: &CycleInput, inputs: &[RouterInput]) -> Vec<Selection> {
+        let spare: Vec<f64> = self
+            .routers
+            .iter()
+            .zip(&self.states)
+            .map(|(router, state)| 1.0 - (state.watch.load().occupied / router.limit().max(1.0)).clamp(0.0, 1.0))
+            .collect();
+        let mut selections = Vec::with_capacity(self.routers.len());
+        for (place, router) in self.routers.iter().enumerate() {
+            let candidate = |(other, link, latency_us): &(usize, usize, u32)| {
+                let because = if !inputs[*other].in_service {
+                    Some("it is out of service")
+                } else if !inputs[*other].connected {
+                    Some("the session with it is down")
+                } else if input.down_links.contains(link) {
+                    Some("the mirror link is down")
+                } else {
+                    None
+                };
+                Candidate {
+                    router: self.routers[*other].index,
+                    latency_us: *latency_us,
+                    shared_risks: router.risks.intersection(&self.routers[*other].risks).cloned().collect(),
+                    spare: spare[*other],
+                    eligible: because.is_none(),
+                    ineligible_because: because.map(str::to_owned),
+                }
+            };
+            let mut candidates: Vec<Candidate> = router.mirrors.iter().map(candidate).collect();
+            // Parallel mirror links: the best one that is up speaks for the pair.
+            candidates.sort_by_key(|candidate| (candidate.router, !candidate.eligible, candidate.latency_us));
+            candidates.dedup_by_key(|candidate| candidate.router);
+            let name = |index: NodeIndex| self.routers[self.places[&index]].id.to_string();
+            selections.push(self.states[place].shadows.select(&candidates, self.settings.shadows_max, &name));
+        }
+        selections
+    }
+
+    /// Connections of all routers but `except` that are, or will be, at `shadow` by the shifts in force.
+    fn reserved(&self, shadow: usize, except: usize) -> f64 {
+        let others = self.states.iter().enumerate().filter(|(place, _)| *place != except);
+        others.map(|(_, state)| reservation(state, shadow)).sum()
+    }
+
+    /// Connections that `shadow` can take from router `of` before its own threshold.
+    fn headroom(&self, shadow: usize, of: usize, inputs: &[RouterInput]) -> f64 {
+        let (router, state) = (&self.routers[shadow], &self.states[shadow]);
+        if !inputs[shadow].in_service || state.resting > 0 || !state.watch.known() {
+            return 0.0;
+        }
+        let inbound: f64 = self.states.iter().filter_map(|other| other.moved.get(&shadow)).sum();
+        let load = state.watch.load();
+        let own = (load.occupied - inbound).max(0.0);
+        let coming: f64 = self
+            .states
+            .iter()
+            .map(|other| (reservation(other, shadow) - other.moved.get(&shadow).copied().unwrap_or(0.0)).max(0.0))
+            .sum();
+        let growth = (state.watch.peak().unwrap_or(load.occupied) - load.occupied - coming).max(0.0);
+        // The square root is the noise of a count at the limit: an expectation at the limit would cross half the time.
+        let room = router.limit() - router.limit().sqrt() - own - growth - self.reserved(shadow, of);
+        // One that sheds connections itself, or was not read, takes no more than it was promised.
+        let frozen = state.shift.percent > 0.0 || inputs[shadow].load.is_none();
+        let most = if frozen { reservation(&self.states[of], shadow) } else { f64::INFINITY };
+        room.min(most).max(0.0)
+    }
+
+    fn shift(
+        &mut self,
+        place: usize,
+        inputs: &[RouterInput],
+        assessments: &[Assessment],
+        selection: &Selection,
+    ) -> Placed {
+        let shadows: Vec<usize> = selection.shadows.iter().map(|shadow| self.places[&shadow.router]).collect();
+        let headroom: Vec<f64> = shadows.iter().map(|shadow| self.headroom(*shadow, place, inputs)).collect();
+        if inputs[place].in_service && self.states[place].shift.percent > shift::SHIFT_MAX_PERCENT {
+            // Back in service: what its shadows took in its place was no shift to be restored slowly.
+            self.states[place].shift = ShiftState::default();
+        }
+        let state = &self.states[place];
+        let law = if !inputs[place].in_service {
+            ShiftState { percent: 100.0, ..state.shift }
+        } else if self.settings.policy == PolicyKind::Static {
+            ShiftState::default()
+        } else if assessments[place].stale {
+            state.shift
+        } else {
+            state.shift.next(&assessments[place].signals, &self.settings)
+        };
+        let demand = state.watch.demand_connections();
+        let placement = if inputs[place].in_service {
+            place_steadily(demand, law.percent, &headroom)
+        } else {
+            // The connections have to go somewhere; headroom decides the shares, not the amount.
+            let fits = shift::place(demand, 100.0, &headroom);
+            let count = shadows.len().max(1) as f64;
+            let shares = if fits.percent > 0.0 { fits.shares } else { vec![1.0 / count; shadows.len()] };
+            Placement { shares, percent: 100.0, ..fits }
+        };
+        let state = &mut self.states[place];
+        state.shift = ShiftState { percent: placement.percent, ..law };
+        let parts = shadows.iter().copied().zip(placement.shares.iter().copied());
+        state.parts = parts.filter(|(_, share)| *share > 0.0).collect();
+        Placed { law, placement, headroom }
+    }
+
+    fn decide(
+        &self,
+        now: Timestamp,
+        place: usize,
+        inputs: &[RouterInput],
+        assessments: &[Assessment],
+        selection: &Selection,
+        placed: &Placed,
+    ) -> RouterDecision {
+        let (router, state, assessment) = (&self.routers[place], &self.states[place], &assessments[place]);
+        let shares = &placed.placement.shares;
+        let shadows = selection.shadows.iter().zip(shares).zip(&placed.headroom);
+        let shadows: Vec<ShadowChoice> = shadows
+            .map(|((shadow, share), headroom)| ShadowChoice {
+                router: self.routers[self.places[&shadow.router]].id.clone(),
+                // Where nothing is shifted, what each would take: even.
+                share: if shares.iter().any(|share| *share > 0.0) { *share } else { 1.0 / shares.len() as f64 },
+                score: shadow.score,
+                latency_us: shadow.latency_us,
+                headroom: *headroom,
+                reason: shadow.reason.clone(),
+            })
+            .collect();
+        let mut decision = RouterDecision {
+            router: router.id.clone(),
+            at: now,
+            load: *state.watch.load(),
+            capacity: router.capacity,
+            threshold_available: router.threshold,
+            forecast: assessment.forecast.clone(),
+            prediction_severity: assessment.signals.prediction_severity,
+            anomaly_severity: assessment.signals.anomaly_severity,
+            crossed: assessment.signals.crossed,
+            wanted_percent: assessment.signals.wanted_percent(),
+            shift_percent: state.shift.percent,
+            unplaced_percent: placed.placement.unplaced_percent,
+            phase: state.shift.phase,
+            shadows,
+            reasons: Vec::new(),
+            generation: 0,
+        };
+        decision.reasons = explain::reasons(&decision, assessment, &inputs[place], placed, &self.settings, selection);
+        decision
+    }
+
+    fn diversions(&self) -> BTreeMap<NodeIndex, Diversion> {
+        let diverting = self.routers.iter().zip(&self.states).filter(|(_, state)| state.shift.percent > 0.0);
+        diverting
+            .map(|(router, state)| {
+                let shadows = state.parts.iter().map(|(shadow, share)| (self.routers[*shadow].index, *share)).collect();
+                (router.index, Diversion { fraction: state.shift.percent / 100.0, shadows })
+            })
+            .collect()
+    }
+}
+
+/// Connections that a router's shift in force will keep standing at `shadow`.
+fn reservation(state: &State, shadow: usize) -> f64 {
+    let share: f64 = state.parts.iter().filter(|(place, _)| *place == shadow).map(|(_, share)| share).sum();
+    state.watch.demand_connections() * state.shift.percent / 100.0 * share
+}
+
+/// [`place`], where nothing to move keeps even shares.
+fn place_steadily(demand: f64, percent: f64, headroom: &[f64]) -> Placement {
+    if percent > 0.0 { shift::place(demand, percent, headroom) } else { shift::place(0.0, 0.0, headroom) }
+}
+
+/// A router's shift as the law asks and as the shadows allow.
+#[derive(Clone, Debug)]
+struct Placed {
+    law: ShiftState,
+    placement: Placement,
+    headroom: Vec<f64>,
+}
+
+#[cfg(test)]
+mod tests;

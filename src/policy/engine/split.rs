@@ -1,0 +1,109 @@
+//! Slots of every third-stage switch and service, kept close to the wanted shares by what is measured.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{CycleOutcome, SlotAssignment};
+use crate::config::{Stage, Topology};
+use crate::plan::SLOTS;
+use crate::policy::correction::{Correction, Finding};
+use crate::policy::weights::{Diversion, assign, flat_weights, quantise};
+use crate::types::{NodeId, NodeIndex, ServiceId};
+
+#[derive(Clone, Debug)]
+struct Service {
+    id: ServiceId,
+    base: Vec<(NodeIndex, f64)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Split {
+    slots: Vec<NodeIndex>,
+    wanted: BTreeMap<NodeIndex, f64>,
+    correction: Correction,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Splits {
+    names: BTreeMap<NodeIndex, NodeId>,
+    access: Vec<NodeIndex>,
+    services: Vec<Service>,
+    splits: BTreeMap<(NodeIndex, ServiceId), Split>,
+}
+
+impl Splits {
+    pub(super) fn new(topology: &Topology) -> Self {
+        let indices: BTreeMap<_, _> = topology.nodes.iter().map(|node| (&node.id, node.index)).collect();
+        let base = |shares: &[(NodeId, f64)]| {
+            shares.iter().filter_map(|(router, share)| Some((*indices.get(router)?, *share))).collect()
+        };
+        let services = topology.services.iter().map(|service| Service { id: service.id.clone(), base: base(&service.shares) });
+        let access = topology.nodes.iter().filter(|node| node.stage == Stage::Access).map(|node| node.index);
+        Self {
+            names: topology.nodes.iter().map(|node| (node.index, node.id.clone())).collect(),
+            access: access.collect(),
+            services: services.collect(),
+            splits: BTreeMap::new(),
+        }
+    }
+
+    /// Slots found installed are the starting point, if they are whole.
+    pub(super) fn adopt(&mut self, access: NodeIndex, service: &ServiceId, slots: &[NodeIndex]) {
+        if slots.len() == SLOTS {
+            self.splits.entry((access, service.clone())).or_default().slots = slots.to_vec();
+        }
+    }
+
+    /// Judges what was chosen under the slots so far, then computes the next ones into `outcome`.
+    pub(super) fn cycle(
+        &mut self,
+        chosen: &BTreeMap<NodeIndex, BTreeMap<ServiceId, BTreeMap<NodeIndex, u64>>>,
+        diversions: &BTreeMap<NodeIndex, Diversion>,
+        dead: &BTreeSet<NodeIndex>,
+        outcome: &mut CycleOutcome,
+    ) {
+        for service in &self.services {
+            let wanted = flat_weights(&service.base, diversions, &|router| dead.contains(&router));
+            for access in &self.access {
+                let split = self.splits.entry((*access, service.id.clone())).or_default();
+                let spread_before = split.correction.spread();
+                if let Some(counters) = chosen.get(access).and_then(|services| services.get(&service.id)) {
+                    let finding = split.correction.observe(counters, &split.wanted);
+                    let switched = split.correction.spread() != spread_before;
+                    let told = finding.map(|finding| tell(&finding, &service.id, switched, &self.names));
+                    outcome.happenings.extend(told.map(|message| (*access, message)));
+                }
+                let slots = assign(&split.slots, &quantise(&split.correction.corrected(&wanted)));
+                let moved = slots.iter().enumerate().filter(|(slot, router)| split.slots.get(*slot) != Some(router)).count();
+                if moved > 0 || slots.len() != split.slots.len() {
+                    split.correction.slots_changed();
+                    outcome.slots_changed = true;
+                }
+                outcome.slots_changed |= split.correction.spread() != spread_before;
+                split.slots = slots;
+                split.wanted.clone_from(&wanted);
+                let (measured, measured_over) = split.correction.measured();
+                let assignment = SlotAssignment {
+                    slots: split.slots.clone(),
+                    spread: split.correction.spread(),
+                    wanted: wanted.clone(),
+                    measured,
+                    measured_over,
+                    moved,
+                };
+                outcome.slots.entry(*access).or_default().insert(service.id.clone(), assignment);
+            }
+        }
+    }
+}
+
+fn tell(finding: &Finding, service: &str, switched: bool, names: &BTreeMap<NodeIndex, NodeId>) -> String {
+    let router = names.get(&finding.router).map_or("?", NodeId::as_str);
+    let what = if switched { "the spread changes from select to multipath" } else { "slot targets are corrected" };
+    format!(
+        "service {service}: {router} was chosen by {:.2} % of {} connections instead of {:.2} % ({:+.1} sigma); {what}",
+        finding.measured * 100.0,
+        finding.connections,
+        finding.wanted * 100.0,
+        finding.sigma
+    )
+}
