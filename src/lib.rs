@@ -10,6 +10,8 @@ pub mod wire;
 
 pub mod southbound;
 
+pub mod network;
+
 pub mod telemetry;
 
 pub mod anomaly;

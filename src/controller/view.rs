@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+pub use crate::network::LinkState;
+
 use crate::config::{LinkKind, PolicyKind, Protocol, Stage};
 use crate::plan::Generation;
 use crate::policy::decision::RouterDecision;
@@ -65,19 +67,6 @@ pub struct LinkView {
     pub latency_us: u32,
     pub capacity_bps: u64,
     pub state: LinkState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LinkState {
-    /// Declared, and seen by LLDP in both directions.
-    Up,
-    /// Declared, one of its ports is down.
-    Down,
-    /// Declared, not seen by LLDP yet or any more.
-    Unseen,
-    /// Seen by LLDP, not declared.
-    Undeclared,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
