@@ -1,0 +1,59 @@
+# `make demo` needs Rust alone. `make test` installs what its tests need when it may, and says what it skips otherwise.
+
+CARGO ?= cargo
+# Fabrics, their load and their captures: Debian's names.
+DEBIAN_PACKAGES := openvswitch-switch mininet tshark tcpdump ethtool iproute2 iputils-ping util-linux python3 python3-yaml python3-venv
+# Peer program of the OpenFlow codec, in an environment of its own.
+PEERS := target/peers
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+# One profile for tests and program: nothing is built twice.
+ifeq ($(NEXTEST),yes)
+RUN_TESTS = $(CARGO) nextest run --release
+else
+RUN_TESTS = $(CARGO) test --release
+endif
+
+export PATH := $(CURDIR)/$(PEERS)/bin:$(PATH)
+
+.PHONY: demo test accept bench check deps help
+
+help:
+	@echo "demo    embedded fabric, controller, REST on 127.0.0.1:8080; a day in a minute"
+	@echo "test    everything needed for trust; as root on real Open vSwitch"
+	@echo "accept  the long forms of the tests"
+	@echo "bench   benchmarks"
+	@echo "check   format, lints, licences, structure, documentation"
+	@echo "deps    what the tests need beside Rust (as root)"
+
+demo:
+	$(CARGO) run --release -- demo
+
+test: deps
+	$(RUN_TESTS) $(FILTER)
+
+accept: deps
+	FORESHADOW_LONG=1 $(RUN_TESTS) $(FILTER)
+
+bench:
+	$(CARGO) run --release -- bench loop --json -
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	else echo "skipped: licences (cargo-deny is not installed)"; fi
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --document-private-items
+	$(CARGO) test --release --test tidy
+
+# Tests whose program is still missing afterwards print `skipped: why`.
+deps:
+	@missing=""; for package in $(DEBIAN_PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" != 0 ]; then echo "skipped: Debian packages$$missing (not root)"; \
+	elif ! command -v apt-get >/dev/null; then echo "skipped: Debian packages$$missing (no apt-get)"; \
+	else echo "installing$$missing"; apt-get update -q >/dev/null; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing >/dev/null || echo "skipped:$$missing"; fi
+	@if [ -x $(PEERS)/bin/python3 ] && $(PEERS)/bin/python3 -c 'import os_ken' 2>/dev/null; then :; else \
+		python3 -m venv $(PEERS) && $(PEERS)/bin/pip install -q --disable-pip-version-check os-ken \
+		|| echo "skipped: os-ken (it could not be installed)"; fi
