@@ -18,9 +18,11 @@ fn ovs_mininet_fabric_is_reachable() {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let controller = Controller::start(&Spec::load("clos"), serde_json::json!({}));
         let answer = output(
-            Command::new(repository.join("mininet/fabric.py"))
-                .arg(repository.join("topologies/clos.yaml"))
-                .args(["--controller", "127.0.0.1:6653", "--test"]),
+            Command::new(repository.join("mininet/fabric.py")).arg(repository.join("topologies/clos.yaml")).args([
+                "--controller",
+                "127.0.0.1:6653",
+                "--test",
+            ]),
         );
         println!("{}", String::from_utf8_lossy(&answer.stdout));
         assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
