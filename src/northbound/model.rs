@@ -41,9 +41,11 @@ pub struct Switch {
     pub connected: bool,
     /// Address that the session comes from; absent while there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub peer: Option<String>,
     /// What the switch says it is; absent until it has said so.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub description: Option<Description>,
     pub ports: Vec<Port>,
     pub plan: Plan,
@@ -51,9 +53,11 @@ pub struct Switch {
     pub install_total: InstallCounts,
     /// The same for the last install; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub last_install: Option<InstallCounts>,
     /// What the switch refused last; absent if it refused nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub last_error: Option<String>,
 }
 
@@ -87,6 +91,7 @@ pub struct Port {
     pub speed_kbps: u32,
     /// Absent until the port was read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub counters: Option<PortCounters>,
 }
 
@@ -131,6 +136,7 @@ pub struct LinkEnd {
     pub switch: String,
     /// Absent until it is declared or seen by LLDP.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub port: Option<u32>,
 }
 
@@ -141,6 +147,7 @@ pub struct Host {
     pub address: String,
     /// Absent until it was declared or learned.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub mac: Option<String>,
     pub attached: LinkEnd,
 }
@@ -165,6 +172,7 @@ pub struct Share {
     pub installed: f64,
     /// Absent while too few connections were counted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub measured: Option<f64>,
     /// New connections that `measured` was measured over.
     pub measured_over: u64,
@@ -197,9 +205,11 @@ pub struct Router {
     pub crossed: bool,
     /// Within the horizon, in [0, 1]; absent while there is too little history.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub breach_probability: Option<f64>,
     /// Median time to the breach; absent where no forecast path gets there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub breach_in_s: Option<f64>,
     pub shift: Shift,
 }
@@ -276,6 +286,7 @@ pub struct RouterDetail {
     pub router: Router,
     /// Absent while there is too little history.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub forecast: Option<Forecast>,
     /// Routers whose new connections this one takes now.
     pub shadow_of: Vec<ShadowOf>,
@@ -308,6 +319,7 @@ pub struct Forecast {
     pub breach_probability: f64,
     /// Absent where no path gets there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub breach_in_s: Option<f64>,
 }
 
@@ -401,6 +413,7 @@ pub struct Event {
     pub kind: String,
     /// Absent where it is about no single node.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub node: Option<String>,
     pub message: String,
 }

@@ -11,7 +11,6 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// What went wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Problem {
     /// `about:blank`: the status code says all there is to say about the kind (RFC 9457, section 4.2.1).
     #[serde(rename = "type")]

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+mod schema;
+
 use super::{NorthState, NorthboundError, PROBLEM_JSON, listen, router, serve};
 use crate::config::{LinkKind, PolicyKind, Protocol, Stage};
 use crate::controller::feed::Feed;
@@ -224,7 +226,7 @@ async fn a_number_is_never_null() {
 
 #[tokio::test]
 async fn every_route_is_documented_and_every_documented_route_answers() {
-    let source = include_str!("mod.rs");
+    let source = include_str!("../mod.rs");
     let routed: BTreeSet<_> =
         source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next()).collect();
     let documented = documented_paths();
