@@ -85,3 +85,54 @@ fn ovs_fabric_carries_tcp_and_udp_where_flows_say() {
         println!("server: {}", server.finish(patience));
     });
 }
+
+/// Established TCP sockets towards port 7000, as the host's kernel lists them.
+fn kernel_count(fabric: &Fabric, host: &str) -> u64 {
+    let list = ovs::run(&mut fabric.exec(host, &["ss", "-Htn", "state", "established", "dport = :7000"]));
+    u64::try_from(list.lines().count()).expect("a small count")
+}
+
+#[test]
+fn ovs_load_is_what_it_claims_to_be() {
+    isolated(&PROGRAMS, || {
+        let fabric = Fabric::start(&Spec::load("clos"));
+        lay_path(&fabric, "h1", "r1", "w1");
+        lay_path(&fabric, "h3", "r2", "w2");
+        let mut watch = Watch::start(&fabric);
+        let _servers =
+            [Traffic::start(&fabric, "w1", &["serve", "--ports", "2"]), Traffic::start(&fabric, "w2", &["serve"])];
+        let patience = Duration::from_secs(30);
+
+        // Datagrams at the rate asked for, each flow once, none lost by fabric or capture.
+        let mut blaster = Traffic::start(&fabric, "h3", &["burst", "--to", "203.0.113.10:7000", "--udp"]);
+        let sent = blaster.ask("go 6000 2000 7000", patience);
+        assert!((2.8..4.5).contains(&sent["seconds"].as_f64().expect("a number")), "{sent}");
+        let seen = ovs::wait_for("every flow captured", patience, || {
+            let seen = watch.seen(7000);
+            if seen.total() == 6000 { Ok(seen) } else { Err(format!("{seen:?}")) }
+        });
+        assert_eq!((seen.by_router.get("r2"), seen.lost), (Some(&6000), 0));
+
+        let mut opener = Traffic::start(&fabric, "h1", &["burst", "--to", "198.51.100.10:7001"]);
+        let opened = opener.ask("go 400 200 7001", patience);
+        assert_eq!((opened["opened"].as_u64(), opened["refused"].as_u64()), (Some(400), Some(0)), "{opened}");
+        assert_eq!(watch.seen(7001).total(), 400);
+
+        // The churner's own count is the kernel's, within what happens between the two readings.
+        let mut client = Traffic::start(
+            &fabric,
+            "h1",
+            &["churn", "--to", "198.51.100.10:7000", "--rate", "0:40,60:40", "--duration", "4", "--abort", "0.3"],
+        );
+        std::thread::sleep(Duration::from_secs(6)); // load, not an event
+        let (told, kernel) = (client.ask("active-now", patience), kernel_count(&fabric, "h1"));
+        let active = told["active"].as_u64().expect("a count");
+        println!("churn: {active} by the client, {kernel} by its kernel; {told}");
+        assert!(active.abs_diff(kernel) <= 4 && active > 60, "{told}, kernel {kernel}");
+
+        // Without a path nobody answers: each attempt is one refusal.
+        fabric.ofctl("r1", "del-flows", &[]);
+        let opened = opener.ask("go 20 50 7001", patience);
+        assert_eq!(opened["refused"], 20, "{opened}");
+    });
+}
