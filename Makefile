@@ -42,7 +42,7 @@ check:
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
 	else echo "skipped: licences (cargo-deny is not installed)"; fi
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --release --no-deps --document-private-items
 	$(CARGO) test --release --test tidy
 
 # Tests whose program is still missing afterwards print `skipped: why`.
