@@ -1,0 +1,7 @@
+//! The OpenFlow codec held against properties, os-ken, tshark and Open vSwitch.
+
+#[path = "../common/skip.rs"]
+mod skip;
+
+mod ovs;
+mod ovs_rules;
