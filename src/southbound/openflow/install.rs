@@ -1,0 +1,464 @@
+//! Brings a switch to a wanted state, as a machine (docs/OPENFLOW.md, "Installation").
+//!
+//! Invariants: nothing that is right is sent again; nothing is deleted before everything that is to be added has
+//! been confirmed by a barrier; a generation is reported as installed only when the barrier after its last message
+//! was answered and no message was refused; whatever was refused is reported and tried again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::difference::{Change, Difference, difference};
+use super::session::{Answer, Owner, RequestError, SendError, Session};
+use super::state::{FlowEntry, FlowKey, GroupEntry, SwitchState};
+use crate::plan::Generation;
+use crate::southbound::InstallCounts;
+use crate::types::Timestamp;
+use crate::wire::openflow::{
+    FlowStats, FlowStatsRequest, GroupDescription, Match, Message, MultipartReplyBody, MultipartRequest, MultipartRequestBody,
+    TABLE_ALL, group, port,
+};
+
+/// Changes between two barriers that are waited for. It bounds what one refusal leaves in doubt and, with
+/// [`OUTPUT_HIGH_WATER_BYTES`], the memory that a large plan takes on its way.
+pub const BATCH_MAX: usize = 2_000;
+/// No further change is encoded while so much waits for the socket.
+pub const OUTPUT_HIGH_WATER_BYTES: usize = 1 << 20;
+/// Refusals quoted in one report; the rest is counted.
+const QUOTED_MAX: usize = 4;
+
+/// Time-outs of the installer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstallSettings {
+    /// For a barrier's reply, and for the answers that tell what the switch holds.
+    pub answer_timeout: Duration,
+    /// Wait after the first failure; doubled by each further one.
+    pub retry_min: Duration,
+    /// The wait grows no longer than this, and the installer never gives up.
+    pub retry_max: Duration,
+}
+
+impl Default for InstallSettings {
+    fn default() -> Self {
+        Self {
+            answer_timeout: Duration::from_secs(10),
+            retry_min: Duration::from_millis(500),
+            retry_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The entries that this controller answers for: `cookie & mask == value`. Learned entries and those of others have
+/// cookies outside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CookieSpace {
+    pub value: u64,
+    pub mask: u64,
+}
+
+impl CookieSpace {
+    pub fn contains(self, cookie: u64) -> bool {
+        cookie & self.mask == self.value
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstallEvent {
+    Installed { generation: Generation, counts: InstallCounts },
+    Failed { generation: Generation, error: String },
+}
+
+#[derive(Clone, Debug)]
+struct Wanted {
+    generation: Generation,
+    state: Arc<SwitchState>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing to do until a newer plan comes.
+    Idle,
+    Reading(Reading),
+    Sending(Box<Work>),
+    BackOff { until: Timestamp },
+}
+
+/// What the switch holds, as far as it has answered.
+#[derive(Debug)]
+struct Reading {
+    deadline: Timestamp,
+    flows_xid: u32,
+    groups_xid: u32,
+    flows: Option<Vec<FlowStats>>,
+    groups: Option<Vec<GroupDescription>>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Change(Change),
+    /// A barrier that is not waited for.
+    Order,
+    /// A barrier that is.
+    Settle,
+}
+
+/// A difference on its way to the switch.
+#[derive(Debug)]
+struct Work {
+    target: Wanted,
+    make: VecDeque<Step>,
+    remove: VecDeque<Step>,
+    in_flight: HashMap<u32, Change>,
+    /// The barrier that is waited for, and until when.
+    barrier: Option<(u32, Timestamp)>,
+    refused: Vec<String>,
+    refused_count: usize,
+}
+
+/// The machine. It belongs to one session: a new session starts with a new installer, which reads first.
+#[derive(Debug)]
+pub struct Installer {
+    settings: InstallSettings,
+    space: CookieSpace,
+    wanted: Option<Wanted>,
+    /// The generation last reported as installed.
+    done: Option<Generation>,
+    /// What the switch holds of ours; `None` where that is not known.
+    installed: Option<SwitchState>,
+    phase: Phase,
+    failures: u32,
+    /// The state whose installation failed last.
+    failed: Option<Arc<SwitchState>>,
+    /// Since the last report.
+    counts: InstallCounts,
+    events: VecDeque<InstallEvent>,
+}
+
+impl Installer {
+    pub fn new(settings: InstallSettings, space: CookieSpace) -> Self {
+        Self {
+            settings,
+            space,
+            wanted: None,
+            done: None,
+            installed: None,
+            phase: Phase::Idle,
+            failures: 0,
+            failed: None,
+            counts: InstallCounts::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The newest wish counts; an older one on its way ends at its next barrier. A wish that failed is not retried
+    /// sooner because it is repeated.
+    pub fn want(&mut self, generation: Generation, state: SwitchState, session: &mut Session, now: Timestamp) {
+        let state = match &self.wanted {
+            Some(wanted) if *wanted.state == state => Arc::clone(&wanted.state),
+            _ => Arc::new(state),
+        };
+        if matches!(self.phase, Phase::BackOff { .. }) && self.failed.as_ref() != Some(&state) {
+            self.phase = Phase::Idle;
+        }
+        self.wanted = Some(Wanted { generation, state });
+        self.pump(session, now);
+    }
+
+    pub fn poll_event(&mut self) -> Option<InstallEvent> {
+        self.events.pop_front()
+    }
+
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Reading(reading) => Some(reading.deadline),
+            Phase::Sending(work) => work.barrier.map(|(_, deadline)| deadline),
+            Phase::BackOff { until } => Some(*until),
+        }
+    }
+
+    pub fn tick(&mut self, session: &mut Session, now: Timestamp) {
+        if self.next_deadline().is_some_and(|deadline| now >= deadline) {
+            match std::mem::replace(&mut self.phase, Phase::Idle) {
+                Phase::Reading(reading) => {
+                    session.forget(reading.flows_xid);
+                    session.forget(reading.groups_xid);
+                    self.fail(format!("the switch did not tell what it holds within {:?}", self.settings.answer_timeout), now);
+                }
+                Phase::Sending(work) => {
+                    for xid in work.in_flight.keys().chain(work.barrier.iter().map(|(xid, _)| xid)) {
+                        session.forget(*xid);
+                    }
+                    self.fail(format!("no answer to a barrier within {:?}", self.settings.answer_timeout), now);
+                }
+                Phase::BackOff { .. } | Phase::Idle => {}
+            }
+        }
+        self.pump(session, now);
+    }
+
+    pub fn answered(&mut self, xid: u32, answer: Answer, session: &mut Session, now: Timestamp) {
+        match (&mut self.phase, answer) {
+            (Phase::Reading(reading), Answer::Multipart(body)) => {
+                match body {
+                    MultipartReplyBody::Flow(flows) if xid == reading.flows_xid => reading.flows = Some(flows),
+                    MultipartReplyBody::GroupDescription(groups) if xid == reading.groups_xid => reading.groups = Some(groups),
+                    _ => {}
+                }
+                if let (Some(flows), Some(groups)) = (&mut reading.flows, &mut reading.groups) {
+                    self.installed = Some(held(self.space, std::mem::take(flows), std::mem::take(groups)));
+                    self.phase = Phase::Idle;
+                }
+            }
+            (Phase::Sending(work), Answer::Barrier) if work.barrier.is_some_and(|(barrier, _)| barrier == xid) => {
+                work.barrier = None;
+                self.settle();
+            }
+            _ => {}
+        }
+        self.pump(session, now);
+    }
+
+    /// A request of ours was refused.
+    pub fn failed(&mut self, xid: u32, error: &RequestError, session: &mut Session, now: Timestamp) {
+        match &mut self.phase {
+            Phase::Reading(reading) if xid == reading.flows_xid || xid == reading.groups_xid => {
+                session.forget(reading.flows_xid);
+                session.forget(reading.groups_xid);
+                self.fail(format!("reading what the switch holds: {error}"), now);
+            }
+            Phase::Sending(work) => {
+                if let Some(change) = work.in_flight.remove(&xid) {
+                    work.refuse(&change, error);
+                } else if work.barrier.is_some_and(|(barrier, _)| barrier == xid) {
+                    self.fail(format!("barrier: {error}"), now);
+                }
+            }
+            _ => {}
+        }
+        self.pump(session, now);
+    }
+
+    /// Everything sent before the barrier that was not refused is in the switch.
+    fn settle(&mut self) {
+        let Phase::Sending(work) = &mut self.phase else { return };
+        for (_, change) in work.in_flight.drain() {
+            change.count(&mut self.counts);
+            if let Some(installed) = &mut self.installed {
+                change.apply(installed);
+            }
+        }
+        let newer = self.wanted.as_ref().is_some_and(|wanted| wanted.state != work.target.state);
+        if newer && work.refused_count == 0 && !(work.make.is_empty() && work.remove.is_empty()) {
+            self.phase = Phase::Idle;
+        }
+    }
+
+    /// Goes as far as it can without an answer or more room in the output.
+    pub fn pump(&mut self, session: &mut Session, now: Timestamp) {
+        loop {
+            let go_on = match self.phase {
+                Phase::Idle => self.begin(session, now),
+                Phase::Sending(_) => self.send_next(session, now),
+                Phase::Reading(_) | Phase::BackOff { .. } => false,
+            };
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    /// Starts what the newest wish needs; false if it needs nothing.
+    fn begin(&mut self, session: &mut Session, now: Timestamp) -> bool {
+        let Some(wanted) = self.wanted.clone() else { return false };
+        if self.done == Some(wanted.generation) {
+            return false;
+        }
+        let Some(installed) = &self.installed else {
+            self.read(session, now);
+            return false;
+        };
+        let difference = difference(installed, &wanted.state);
+        self.counts.unchanged = difference.unchanged;
+        if difference.is_empty() {
+            self.finish(wanted.generation);
+            return false;
+        }
+        self.phase = Phase::Sending(Box::new(Work::new(wanted, difference)));
+        true
+    }
+
+    fn read(&mut self, session: &mut Session, now: Timestamp) {
+        let flows = MultipartRequestBody::Flow(FlowStatsRequest {
+            table_id: TABLE_ALL,
+            out_port: port::ANY,
+            out_group: group::ANY,
+            cookie: self.space.value,
+            cookie_mask: self.space.mask,
+            matching: Match::any(),
+        });
+        let mut ask = |body| {
+            let message = Message::MultipartRequest(MultipartRequest { more: false, body });
+            session.request(Owner::Installer, message)
+        };
+        match (ask(flows), ask(MultipartRequestBody::GroupDescription)) {
+            (Ok(flows_xid), Ok(groups_xid)) => {
+                let deadline = now + self.settings.answer_timeout;
+                self.phase = Phase::Reading(Reading { deadline, flows_xid, groups_xid, flows: None, groups: None });
+            }
+            // A session that is not up (any more) needs no report: it has its own.
+            (Err(SendError::NotUp), _) | (_, Err(SendError::NotUp)) => {}
+            (Err(error), _) | (_, Err(error)) => self.fail(format!("reading what the switch holds: {error}"), now),
+        }
+    }
+
+    /// Sends one step; false if it has to wait or is done.
+    fn send_next(&mut self, session: &mut Session, now: Timestamp) -> bool {
+        let Phase::Sending(work) = &mut self.phase else { return false };
+        if work.barrier.is_some() || session.output_len() > OUTPUT_HIGH_WATER_BYTES {
+            return false;
+        }
+        // Nothing is taken away while something is missing that should replace it.
+        let step = match work.make.pop_front() {
+            Some(step) => Some(step),
+            None if work.refused_count == 0 => work.remove.pop_front(),
+            None => None,
+        };
+        match step {
+            None if work.refused_count > 0 => {
+                let error = work.report();
+                self.fail(error, now);
+                false
+            }
+            None => {
+                let (target, newest) = (work.target.clone(), self.wanted.clone());
+                self.phase = Phase::Idle;
+                self.finish(target.generation);
+                newest.is_some_and(|newest| newest.generation != target.generation)
+            }
+            Some(Step::Change(change)) => match session.request(Owner::Installer, change.message()) {
+                Ok(xid) => {
+                    work.in_flight.insert(xid, change);
+                    true
+                }
+                Err(error @ SendError::Unencodable(_)) => {
+                    work.refuse(&change, &error);
+                    true
+                }
+                Err(SendError::NotUp | SendError::Full { .. }) => {
+                    work.make.push_front(Step::Change(change));
+                    false
+                }
+            },
+            Some(Step::Order) => session.request(Owner::Ordering, Message::BarrierRequest).is_ok(),
+            Some(Step::Settle) => match session.request(Owner::Installer, Message::BarrierRequest) {
+                Ok(xid) => {
+                    work.barrier = Some((xid, now + self.settings.answer_timeout));
+                    false
+                }
+                Err(_) => {
+                    work.make.push_front(Step::Settle);
+                    false
+                }
+            },
+        }
+    }
+
+    fn finish(&mut self, generation: Generation) {
+        self.done = Some(generation);
+        self.failures = 0;
+        self.failed = None;
+        self.events.push_back(InstallEvent::Installed { generation, counts: std::mem::take(&mut self.counts) });
+    }
+
+    /// Reports, and waits before it starts again by reading what the switch holds: after a refusal or a silence
+    /// nothing else is certain.
+    fn fail(&mut self, error: String, now: Timestamp) {
+        let wait = self.settings.retry_min.saturating_mul(1 << self.failures.min(16)).min(self.settings.retry_max);
+        self.failures = self.failures.saturating_add(1);
+        self.installed = None;
+        let target = match std::mem::replace(&mut self.phase, Phase::BackOff { until: now + wait }) {
+            Phase::Sending(work) => Some(work.target),
+            _ => self.wanted.clone(),
+        };
+        let Some(target) = target else { return };
+        let superseded = self.wanted.as_ref().is_some_and(|wanted| wanted.state != target.state);
+        if superseded {
+            self.phase = Phase::Idle;
+        }
+        self.failed = Some(target.state);
+        self.events.push_back(InstallEvent::Failed {
+            generation: target.generation,
+            error: format!("{error}; next attempt in {wait:?}"),
+        });
+    }
+}
+
+impl Work {
+    fn new(target: Wanted, difference: Difference) -> Self {
+        Self {
+            target,
+            make: steps(difference.make),
+            remove: steps(difference.remove),
+            in_flight: HashMap::new(),
+            barrier: None,
+            refused: Vec::new(),
+            refused_count: 0,
+        }
+    }
+
+    fn refuse(&mut self, change: &Change, error: &impl std::fmt::Display) {
+        self.refused_count += 1;
+        if self.refused.len() < QUOTED_MAX {
+            self.refused.push(format!("{change}: {error}"));
+        }
+    }
+
+    fn report(&self) -> String {
+        let more = self.refused_count - self.refused.len();
+        let quoted = self.refused.join("; ");
+        if more == 0 { quoted } else { format!("{quoted}; and {more} more") }
+    }
+}
+
+/// Levels kept apart by barriers; one that is waited for at the end and after every [`BATCH_MAX`] changes.
+fn steps(levels: Vec<Vec<Change>>) -> VecDeque<Step> {
+    let mut steps = VecDeque::new();
+    let mut since_settled = 0;
+    for level in levels {
+        if since_settled > 0 {
+            steps.push_back(Step::Order);
+        }
+        for change in level {
+            if since_settled == BATCH_MAX {
+                steps.push_back(Step::Settle);
+                since_settled = 0;
+            }
+            steps.push_back(Step::Change(change));
+            since_settled += 1;
+        }
+    }
+    if since_settled > 0 {
+        steps.push_back(Step::Settle);
+    }
+    steps
+}
+
+/// The switch's answers as a comparable state. The mask of the request is applied again, for switches that ignore it.
+fn held(space: CookieSpace, flows: Vec<FlowStats>, groups: Vec<GroupDescription>) -> SwitchState {
+    let flows = flows.into_iter().filter(|flow| space.contains(flow.cookie)).map(|flow| {
+        let key = FlowKey { table: flow.table_id, priority: flow.priority, matching: flow.matching.canonical() };
+        let entry = FlowEntry {
+            cookie: flow.cookie,
+            idle_timeout: flow.idle_timeout,
+            hard_timeout: flow.hard_timeout,
+            flags: flow.flags,
+            instructions: flow.instructions,
+        };
+        (key, entry)
+    });
+    let groups = groups
+        .into_iter()
+        .map(|group| (group.group_id, GroupEntry { group_type: group.group_type, buckets: group.buckets }));
+    SwitchState { flows: flows.collect(), groups: groups.collect() }
+}

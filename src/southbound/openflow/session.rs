@@ -1,0 +1,682 @@
+//! One OpenFlow connection as a machine without sockets or clock (docs/OPENFLOW.md, "Session").
+//!
+//! Bytes and the time go in; bytes and [`SessionEvent`]s come out. Everything it keeps is bounded by
+//! [`SessionSettings`]: no peer, however broken, makes it grow or hang.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::errors::{code, error_text};
+use super::multipart::{Assembly, AssemblyError};
+use crate::southbound::{Description, Port};
+use crate::types::{DatapathId, Timestamp};
+use crate::wire::openflow::{
+    DecodeError, EncodeError, ErrorMessage, Features, FlowRemoved, Frame, Hello, Message, MultipartReply, MultipartReplyBody,
+    MultipartRequest, MultipartRequestBody, PacketIn, PortDescription, PortStatus, SwitchConfig, port_bits,
+};
+
+/// Wire version of OpenFlow 1.3, the only one spoken.
+pub const VERSION: u8 = 4;
+const HEADER_BYTES: usize = 8;
+/// A HELLO is 16 bytes; more than this before it is no OpenFlow switch.
+const HELLO_BYTES_MAX: usize = 1_024;
+/// An ERROR quotes so much of the message it is about (section 7.4.4 asks for at least 64).
+const ERROR_DATA_BYTES: usize = 64;
+/// Port changes kept while the handshake is under way. A switch with more is broken: later ones are dropped, and
+/// counted, because the ports are described afterwards anyway.
+const HELD_MAX: usize = 1_024;
+/// Types up to here are defined by OpenFlow 1.3 (METER_MOD is 29).
+const MESSAGE_TYPE_MAX: u8 = 29;
+const TYPE_HELLO: u8 = 0;
+const TYPE_ERROR: u8 = 1;
+
+/// Time-outs and bounds of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// From accepting the connection to the answer that describes the ports.
+    pub handshake_timeout: Duration,
+    /// Silence after which the peer is asked for an echo.
+    pub echo_interval: Duration,
+    /// Silence after that question which makes the peer dead.
+    pub echo_timeout: Duration,
+    /// Longest frame taken (a header can say at most 65,535).
+    pub frame_bytes_max: usize,
+    /// One malformed frame more than this closes the session.
+    pub malformed_max: u32,
+    /// Requests whose answer, error or barrier is awaited.
+    pub outstanding_max: usize,
+    /// Packet-outs and the like, for which no barrier is sent: an error is tied to one of the latest of them.
+    pub forgettable_max: usize,
+    /// Longest answer put together from multipart messages, in bytes on the wire. 100,000 flows are some 20 MB.
+    pub multipart_bytes_max: usize,
+    /// Bytes waiting for the socket at which a peer that does not read is given up.
+    pub output_bytes_max: usize,
+    /// Bytes of a packet sent to the controller on a table miss; 0xffff is all of it, unbuffered.
+    pub miss_send_len: u16,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(5),
+            echo_interval: Duration::from_secs(5),
+            echo_timeout: Duration::from_secs(5),
+            frame_bytes_max: usize::from(u16::MAX),
+            malformed_max: 100,
+            outstanding_max: 4_096,
+            forgettable_max: 1_024,
+            multipart_bytes_max: 64 << 20,
+            output_bytes_max: 8 << 20,
+            miss_send_len: crate::wire::openflow::CONTROLLER_NO_BUFFER,
+        }
+    }
+}
+
+/// Which part of the agent a request belongs to; its answer goes back there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The handshake itself.
+    Session,
+    Installer,
+    /// A barrier that only keeps messages in order; nobody waits for its reply.
+    Ordering,
+    Collector,
+    Housekeeping,
+    /// A packet-out, or another message that no barrier follows.
+    Packet,
+}
+
+/// What a session has to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionEvent {
+    Up { datapath: DatapathId, description: Description, ports: Vec<Port> },
+    PortStatus(PortStatus),
+    PacketIn(PacketIn),
+    FlowRemoved(FlowRemoved),
+    /// A whole answer, put together if it came in parts.
+    Answered { xid: u32, owner: Owner, answer: Answer },
+    /// The switch refused the request, or its answer was unusable.
+    Failed { xid: u32, owner: Owner, error: RequestError },
+    Closed { reason: CloseReason },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Multipart(MultipartReplyBody),
+    Barrier,
+}
+
+/// Why a request came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    #[error("the switch answered {}", error_text(*.error_type, *.code))]
+    Refused { error_type: u16, code: u16 },
+    #[error("the answer is malformed: {0}")]
+    Malformed(DecodeError),
+    #[error("the answer is unusable: {0}")]
+    Unusable(AssemblyError),
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SendError {
+    #[error("the session is not up")]
+    NotUp,
+    #[error("expected at most {max} requests outstanding")]
+    Full { max: usize },
+    #[error("the message has no form on the wire: {0}")]
+    Unencodable(#[from] EncodeError),
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CloseReason {
+    #[error("expected HELLO first, came message type {message_type}")]
+    NotHello { message_type: u8 },
+    #[error("no common version: this side speaks OpenFlow 1.3 (4), the peer's HELLO offers {offered}")]
+    NoCommonVersion { offered: String },
+    #[error("the peer refused the session: {text}")]
+    RefusedByPeer { text: String },
+    #[error("handshake not finished within {limit:?} (stood at {phase:?})")]
+    HandshakeTimeout { limit: Duration, phase: Phase },
+    #[error("handshake failed: {why}")]
+    Handshake { why: String },
+    #[error("expected a datapath's main connection, came auxiliary connection {auxiliary_id}")]
+    Auxiliary { auxiliary_id: u8 },
+    #[error("no answer to an echo request within {limit:?}")]
+    Dead { limit: Duration },
+    #[error("expected a frame of {min} to {max} bytes, came a length of {came}")]
+    FrameLength { min: usize, max: usize, came: usize },
+    #[error("more than {max} malformed frames, the last: {last}")]
+    TooManyMalformed { max: u32, last: String },
+    #[error("the peer does not read: {bytes} bytes wait to be sent")]
+    NotReading { bytes: usize },
+    #[error("{0}")]
+    Transport(String),
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Our HELLO is sent, the peer's is awaited.
+    Hello,
+    /// FEATURES_REQUEST is sent.
+    Features,
+    /// The switch's and its ports' descriptions are asked for.
+    Describe,
+    Up,
+    Closed,
+}
+
+/// What was counted in a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCounters {
+    pub frames_in: u64,
+    pub frames_out: u64,
+    pub malformed: u32,
+    /// Errors whose xid belongs to no outstanding request.
+    pub untied_errors: u64,
+    /// Answers nobody waits for (any more).
+    pub late_answers: u64,
+    /// Events dropped because they came too early in the handshake.
+    pub dropped_early: u64,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    owner: Owner,
+    awaits: Awaits,
+}
+
+#[derive(Debug)]
+enum Awaits {
+    /// Silence is success: settled by the next barrier.
+    Barrier,
+    BarrierReply,
+    Multipart(Assembly),
+}
+
+/// What the handshake has gathered.
+#[derive(Debug, Default)]
+struct Gathered {
+    datapath: Option<DatapathId>,
+    description: Option<Description>,
+    ports: Option<Vec<Port>>,
+    /// Port changes that came before the session was up.
+    held: Vec<PortStatus>,
+}
+
+/// The machine. `receive`, `tick` and `request` change it; `poll_output` and `poll_event` empty it.
+#[derive(Debug)]
+pub struct Session {
+    settings: SessionSettings,
+    phase: Phase,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    events: VecDeque<SessionEvent>,
+    outstanding: HashMap<u32, Outstanding>,
+    /// Order of the requests that may be forgotten.
+    forgettable: VecDeque<u32>,
+    next_xid: u32,
+    gathered: Gathered,
+    started: Timestamp,
+    last_received: Timestamp,
+    /// When the unanswered echo request was sent.
+    echo_sent: Option<Timestamp>,
+    counters: SessionCounters,
+}
+
+impl Session {
+    /// A new connection: HELLO is already in the output.
+    pub fn new(settings: SessionSettings, now: Timestamp) -> Self {
+        let mut session = Self {
+            settings,
+            phase: Phase::Hello,
+            input: Vec::new(),
+            output: Vec::new(),
+            events: VecDeque::new(),
+            outstanding: HashMap::new(),
+            forgettable: VecDeque::new(),
+            next_xid: 1,
+            gathered: Gathered::default(),
+            started: now,
+            last_received: now,
+            echo_sent: None,
+            counters: SessionCounters::default(),
+        };
+        session.send(Message::Hello(Hello { versions: Some(1 << VERSION) }));
+        session
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub fn counters(&self) -> SessionCounters {
+        self.counters
+    }
+
+    /// Known from FEATURES on.
+    pub fn datapath(&self) -> Option<DatapathId> {
+        self.gathered.datapath
+    }
+
+    /// Bytes that wait for the socket.
+    pub fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Everything that is to be written now. Whoever takes it writes it before asking again, so that the bound on
+    /// what waits here bounds the memory of a slow peer.
+    pub fn poll_output(&mut self) -> Option<Vec<u8>> {
+        (!self.output.is_empty()).then(|| std::mem::take(&mut self.output))
+    }
+
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Session::tick`] has something to do at the latest.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Closed => None,
+            Phase::Up => Some(match self.echo_sent {
+                Some(sent) => sent + self.settings.echo_timeout,
+                None => self.last_received + self.settings.echo_interval,
+            }),
+            Phase::Hello | Phase::Features | Phase::Describe => Some(self.started + self.settings.handshake_timeout),
+        }
+    }
+
+    /// Acts on what is due at `now`.
+    pub fn tick(&mut self, now: Timestamp) {
+        if self.next_deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match (self.phase, self.echo_sent) {
+            (Phase::Up, None) => self.ask_echo(now),
+            (Phase::Up, Some(_)) => self.close(CloseReason::Dead { limit: self.settings.echo_timeout }),
+            (phase, _) => {
+                self.close(CloseReason::HandshakeTimeout { limit: self.settings.handshake_timeout, phase });
+            }
+        }
+    }
+
+    /// Asks for an echo at once, where none is awaited: is the peer alive?
+    pub fn ask_echo(&mut self, now: Timestamp) {
+        if self.phase == Phase::Up && self.echo_sent.is_none() {
+            self.echo_sent = Some(now);
+            self.send(Message::EchoRequest(Vec::new()));
+        }
+    }
+
+    /// True if a frame came at or after `since`.
+    pub fn heard_since(&self, since: Timestamp) -> bool {
+        self.last_received >= since
+    }
+
+    /// Ends the session. The first reason stays; the output that is left may still be written.
+    pub fn close(&mut self, reason: CloseReason) {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Closed;
+            self.input = Vec::new();
+            self.outstanding.clear();
+            self.forgettable.clear();
+            self.events.push_back(SessionEvent::Closed { reason });
+        }
+    }
+
+    /// Sends a message and remembers it under the returned xid until its answer, its error or a barrier comes.
+    pub fn request(&mut self, owner: Owner, message: Message) -> Result<u32, SendError> {
+        if self.phase != Phase::Up {
+            return Err(SendError::NotUp);
+        }
+        let forgettable = matches!(owner, Owner::Packet | Owner::Housekeeping | Owner::Ordering)
+            && !matches!(message, Message::MultipartRequest(_));
+        if !forgettable && self.outstanding.len() >= self.settings.outstanding_max + self.forgettable.len() {
+            return Err(SendError::Full { max: self.settings.outstanding_max });
+        }
+        let xid = self.take_xid();
+        let awaits = match &message {
+            Message::MultipartRequest(request) => Awaits::Multipart(Assembly::expecting(&request.body)),
+            Message::BarrierRequest => Awaits::BarrierReply,
+            _ => Awaits::Barrier,
+        };
+        let bytes = Frame { version: VERSION, xid, message }.encode()?;
+        self.outstanding.insert(xid, Outstanding { owner, awaits });
+        if forgettable {
+            self.forgettable.push_back(xid);
+            if self.forgettable.len() > self.settings.forgettable_max
+                && let Some(oldest) = self.forgettable.pop_front()
+            {
+                self.outstanding.remove(&oldest);
+            }
+        }
+        self.push_output(&bytes);
+        Ok(xid)
+    }
+
+    /// Gives a request up: its answer, should it still come, is late.
+    pub fn forget(&mut self, xid: u32) {
+        self.outstanding.remove(&xid);
+    }
+
+    /// Takes bytes as they came, in whatever pieces.
+    pub fn receive(&mut self, bytes: &[u8], now: Timestamp) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let mut input = std::mem::take(&mut self.input);
+        input.extend_from_slice(bytes);
+        let mut used = 0;
+        while self.phase != Phase::Closed
+            && let Some(length) = self.frame_length(&input[used..])
+        {
+            let Some(raw) = input.get(used..used + length) else { break };
+            used += length;
+            self.counters.frames_in += 1;
+            self.last_received = now;
+            self.echo_sent = None;
+            self.take_frame(raw);
+        }
+        if self.phase != Phase::Closed {
+            input.drain(..used);
+            self.input = input;
+        }
+    }
+
+    /// Length of the frame that `rest` starts with, once its header is there and sound. Without a sound length the
+    /// stream cannot be followed any more: that closes the session.
+    fn frame_length(&mut self, rest: &[u8]) -> Option<usize> {
+        let header: &[u8; HEADER_BYTES] = rest.first_chunk()?;
+        let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let max = match self.phase {
+            Phase::Hello => HELLO_BYTES_MAX.min(self.settings.frame_bytes_max),
+            _ => self.settings.frame_bytes_max,
+        };
+        if (HEADER_BYTES..=max).contains(&length) {
+            return Some(length);
+        }
+        self.send_error(header, code::BAD_REQUEST, code::BAD_LEN, rest);
+        self.close(CloseReason::FrameLength { min: HEADER_BYTES, max, came: length });
+        None
+    }
+
+    fn take_frame(&mut self, raw: &[u8]) {
+        let header: &[u8; HEADER_BYTES] = raw.first_chunk().expect("a frame is never shorter than its header");
+        let [version, message_type, ..] = *header;
+        if self.phase == Phase::Hello && !matches!(message_type, TYPE_HELLO | TYPE_ERROR) {
+            self.send_error(header, code::BAD_REQUEST, code::BAD_TYPE, raw);
+            return self.close(CloseReason::NotHello { message_type });
+        }
+        if version != VERSION && !matches!(message_type, TYPE_HELLO | TYPE_ERROR) {
+            let why = format!("expected version {VERSION}, came {version}");
+            return self.malformed(raw, code::BAD_VERSION, why);
+        }
+        match Frame::decode(raw) {
+            Ok(frame) => self.take_message(frame, raw),
+            Err(error) => self.undecodable(raw, error),
+        }
+    }
+
+    fn undecodable(&mut self, raw: &[u8], error: DecodeError) {
+        let header: &[u8; HEADER_BYTES] = raw.first_chunk().expect("a frame is never shorter than its header");
+        let xid = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        const MULTIPART_REPLY: u8 = 19;
+        let reason = match error {
+            DecodeError::Truncated { .. } | DecodeError::Length { .. } => code::BAD_LEN,
+            _ if header[1] == MULTIPART_REPLY => code::BAD_MULTIPART,
+            _ => code::BAD_TYPE,
+        };
+        let text = error.to_string();
+        // An answer that cannot be read will not come again: whoever waits for it must know.
+        if header[1] == MULTIPART_REPLY && let Some(request) = self.outstanding.remove(&xid) {
+            self.fail(xid, request.owner, RequestError::Malformed(error));
+        }
+        self.malformed(raw, reason, text);
+    }
+
+    /// Answers a malformed frame with BAD_REQUEST, counts it, and gives up on a peer that sends too many.
+    fn malformed(&mut self, raw: &[u8], reason: u16, why: String) {
+        let header: &[u8; HEADER_BYTES] = raw.first_chunk().expect("a frame is never shorter than its header");
+        self.counters.malformed += 1;
+        // An error about an error could go back and forth for ever.
+        if header[1] != TYPE_ERROR {
+            self.send_error(header, code::BAD_REQUEST, reason, raw);
+        }
+        if self.phase != Phase::Up {
+            self.close(CloseReason::Handshake { why });
+        } else if self.counters.malformed > self.settings.malformed_max {
+            self.close(CloseReason::TooManyMalformed { max: self.settings.malformed_max, last: why });
+        }
+    }
+
+    fn take_message(&mut self, frame: Frame, raw: &[u8]) {
+        let xid = frame.xid;
+        match frame.message {
+            Message::Hello(hello) => self.take_hello(&hello, frame.version, xid),
+            Message::Error(error) => self.take_error(xid, &error),
+            Message::EchoRequest(data) => self.send_as(xid, Message::EchoReply(data)),
+            Message::EchoReply(_) => {}
+            Message::FeaturesReply(features) => self.take_features(&features),
+            Message::MultipartReply(reply) => self.take_part(xid, reply, raw),
+            Message::BarrierReply => self.take_barrier(xid),
+            Message::PortStatus(status) if self.phase == Phase::Up => {
+                self.events.push_back(SessionEvent::PortStatus(status));
+            }
+            Message::PortStatus(status) if self.gathered.held.len() < HELD_MAX => self.gathered.held.push(status),
+            Message::PacketIn(packet) if self.phase == Phase::Up => self.events.push_back(SessionEvent::PacketIn(packet)),
+            Message::FlowRemoved(flow) if self.phase == Phase::Up => self.events.push_back(SessionEvent::FlowRemoved(flow)),
+            Message::PortStatus(_) | Message::PacketIn(_) | Message::FlowRemoved(_) => self.counters.dropped_early += 1,
+            Message::GetConfigReply(_) | Message::RoleReply(_) => {}
+            Message::Other { message_type, .. } if message_type <= MESSAGE_TYPE_MAX => {}
+            Message::Other { message_type, .. } => {
+                self.malformed(raw, code::BAD_TYPE, format!("expected a type OpenFlow 1.3 knows, came {message_type}"));
+            }
+            _ => {
+                let why = format!("expected what a switch sends, came message type {}", raw[1]);
+                self.malformed(raw, code::BAD_TYPE, why);
+            }
+        }
+    }
+
+    /// Section 6.3.1: the bitmaps' common versions count; without a bitmap, the smaller of the two headers' versions.
+    fn take_hello(&mut self, hello: &Hello, version: u8, xid: u32) {
+        if self.phase != Phase::Hello {
+            return;
+        }
+        let common = match hello.versions {
+            Some(bitmap) => bitmap & (1 << VERSION) != 0,
+            None => version >= VERSION,
+        };
+        if common {
+            self.phase = Phase::Features;
+            return self.send(Message::FeaturesRequest);
+        }
+        let offered = match hello.versions {
+            Some(bitmap) => {
+                let versions: Vec<_> = (0..64).filter(|v| bitmap & (1 << v) != 0).map(|v: u32| v.to_string()).collect();
+                format!("wire versions {}", versions.join(", "))
+            }
+            None => format!("wire version {version} at most"),
+        };
+        let reason = CloseReason::NoCommonVersion { offered };
+        let error = ErrorMessage {
+            error_type: code::HELLO_FAILED,
+            code: code::HELLO_INCOMPATIBLE,
+            data: reason.to_string().into_bytes(),
+        };
+        // In the peer's own version, so that it can read the text.
+        self.push_frame(&Frame { version: version.clamp(1, VERSION), xid, message: Message::Error(error) });
+        self.close(reason);
+    }
+
+    fn take_features(&mut self, features: &Features) {
+        if self.phase != Phase::Features {
+            self.counters.late_answers += 1;
+            return;
+        }
+        if features.auxiliary_id != 0 {
+            return self.close(CloseReason::Auxiliary { auxiliary_id: features.auxiliary_id });
+        }
+        self.gathered.datapath = Some(DatapathId(features.datapath_id));
+        self.phase = Phase::Describe;
+        self.send(Message::SetConfig(SwitchConfig { flags: 0, miss_send_len: self.settings.miss_send_len }));
+        for body in [MultipartRequestBody::Description, MultipartRequestBody::PortDescription] {
+            let xid = self.take_xid();
+            let awaits = Awaits::Multipart(Assembly::expecting(&body));
+            self.outstanding.insert(xid, Outstanding { owner: Owner::Session, awaits });
+            self.send_as(xid, Message::MultipartRequest(MultipartRequest { more: false, body }));
+        }
+    }
+
+    fn take_error(&mut self, xid: u32, error: &ErrorMessage) {
+        let refused = RequestError::Refused { error_type: error.error_type, code: error.code };
+        if matches!(self.phase, Phase::Hello | Phase::Features) {
+            let text: String = String::from_utf8_lossy(&error.data).chars().filter(|c| !c.is_control()).take(200).collect();
+            let text = match error.error_type {
+                code::HELLO_FAILED => format!("{}: {text}", error_text(error.error_type, error.code)),
+                _ => error_text(error.error_type, error.code),
+            };
+            return self.close(CloseReason::RefusedByPeer { text });
+        }
+        match self.outstanding.remove(&xid) {
+            Some(request) => self.fail(xid, request.owner, refused),
+            None => self.counters.untied_errors += 1,
+        }
+    }
+
+    fn fail(&mut self, xid: u32, owner: Owner, error: RequestError) {
+        match owner {
+            Owner::Session => self.close(CloseReason::Handshake { why: format!("no description: {error}") }),
+            _ => self.events.push_back(SessionEvent::Failed { xid, owner, error }),
+        }
+    }
+
+    fn take_part(&mut self, xid: u32, reply: MultipartReply, raw: &[u8]) {
+        let Some(request) = self.outstanding.get_mut(&xid) else {
+            self.counters.late_answers += 1;
+            return;
+        };
+        let Awaits::Multipart(assembly) = &mut request.awaits else {
+            self.counters.late_answers += 1;
+            return;
+        };
+        let more = reply.more;
+        let added = assembly.add(reply.body, raw.len(), self.settings.multipart_bytes_max);
+        if more && added.is_ok() {
+            return;
+        }
+        let Some(Outstanding { owner, awaits: Awaits::Multipart(assembly) }) = self.outstanding.remove(&xid) else { return };
+        match (added, assembly.finish()) {
+            (Ok(()), Some(body)) => self.answered(xid, owner, body),
+            (Ok(()), None) => self.counters.late_answers += 1,
+            (Err(error), _) => {
+                let mismatch = matches!(error, AssemblyError::Kind { .. });
+                let why = error.to_string();
+                self.fail(xid, owner, RequestError::Unusable(error));
+                if mismatch {
+                    self.malformed(raw, code::BAD_MULTIPART, why);
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, xid: u32, owner: Owner, body: MultipartReplyBody) {
+        if owner != Owner::Session {
+            return self.events.push_back(SessionEvent::Answered { xid, owner, answer: Answer::Multipart(body) });
+        }
+        match body {
+            MultipartReplyBody::Description(d) => {
+                self.gathered.description = Some(Description {
+                    manufacturer: d.manufacturer,
+                    hardware: d.hardware,
+                    software: d.software,
+                    serial: d.serial,
+                    datapath: d.datapath,
+                });
+            }
+            MultipartReplyBody::PortDescription(ports) => {
+                // The description is newer than the changes that came before it.
+                self.gathered.held.clear();
+                self.gathered.ports = Some(ports.iter().map(to_port).collect());
+            }
+            _ => {}
+        }
+        if let Gathered { datapath: Some(datapath), description: Some(description), ports: Some(ports), held } =
+            &mut self.gathered
+        {
+            let (description, ports) = (std::mem::take(description), std::mem::take(ports));
+            self.phase = Phase::Up;
+            self.events.push_back(SessionEvent::Up { datapath: *datapath, description, ports });
+            self.events.extend(std::mem::take(held).into_iter().map(SessionEvent::PortStatus));
+        }
+    }
+
+    /// A barrier's reply settles everything that was sent before it: what has not failed by now has succeeded.
+    fn take_barrier(&mut self, xid: u32) {
+        let Some(Outstanding { owner, awaits: Awaits::BarrierReply }) = self.outstanding.get(&xid) else {
+            self.counters.late_answers += 1;
+            return;
+        };
+        let owner = *owner;
+        self.outstanding.remove(&xid);
+        self.outstanding.retain(|sent, request| {
+            let before = xid.wrapping_sub(*sent) < u32::MAX / 2;
+            !(before && matches!(request.awaits, Awaits::Barrier))
+        });
+        self.forgettable.retain(|sent| self.outstanding.contains_key(sent));
+        self.events.push_back(SessionEvent::Answered { xid, owner, answer: Answer::Barrier });
+    }
+
+    /// Never 0, which some switches use for what nobody asked for.
+    fn take_xid(&mut self) -> u32 {
+        let xid = self.next_xid;
+        self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
+        xid
+    }
+
+    fn send(&mut self, message: Message) {
+        let xid = self.take_xid();
+        self.send_as(xid, message);
+    }
+
+    fn send_as(&mut self, xid: u32, message: Message) {
+        self.push_frame(&Frame { version: VERSION, xid, message });
+    }
+
+    fn send_error(&mut self, header: &[u8; HEADER_BYTES], error_type: u16, code: u16, about: &[u8]) {
+        let xid = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        let data = about[..about.len().min(ERROR_DATA_BYTES)].to_vec();
+        self.send_as(xid, Message::Error(ErrorMessage { error_type, code, data }));
+    }
+
+    fn push_frame(&mut self, frame: &Frame) {
+        // Only messages that this machine makes itself come here. The longest carries the data of a received frame.
+        match frame.encode() {
+            Ok(bytes) => self.push_output(&bytes),
+            Err(error) => self.close(CloseReason::Transport(format!("cannot answer: {error}"))),
+        }
+    }
+
+    fn push_output(&mut self, bytes: &[u8]) {
+        self.counters.frames_out += 1;
+        self.output.extend_from_slice(bytes);
+        if self.output.len() > self.settings.output_bytes_max {
+            self.close(CloseReason::NotReading { bytes: self.output.len() });
+        }
+    }
+}
+
+/// A port as the upper layers see it.
+pub fn to_port(port: &PortDescription) -> Port {
+    Port {
+        number: port.port_no,
+        mac: port.hw_addr,
+        name: port.name.clone(),
+        up: port.config & port_bits::CONFIG_PORT_DOWN == 0 && port.state & port_bits::STATE_LINK_DOWN == 0,
+        speed_kbps: port.current_speed_kbps,
+    }
+}
