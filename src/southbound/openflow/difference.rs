@@ -8,7 +8,8 @@ use std::fmt;
 use super::state::{FlowEntry, FlowKey, GroupEntry, SwitchState};
 use crate::southbound::InstallCounts;
 use crate::wire::openflow::{
-    Action, FlowMod, FlowModCommand, GroupMod, GroupModCommand, GroupType, Message, NO_BUFFER, flow_flags, group, port,
+    Action, FlowMod, FlowModCommand, GroupMod, GroupModCommand, GroupType, Instruction, Message, NO_BUFFER, flow_flags,
+    group, port,
 };
 
 /// One message to the switch.
@@ -96,17 +97,7 @@ impl fmt::Display for Change {
 
 impl fmt::Display for FlowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "table {} priority {} match", self.table, self.priority)?;
-        for field in &self.matching.fields {
-            write!(f, " {:?}={:#x}", field.field, field.value)?;
-            if let Some(mask) = field.mask {
-                write!(f, "/{mask:#x}")?;
-            }
-        }
-        if self.matching.fields.is_empty() {
-            f.write_str(" any")?;
-        }
-        Ok(())
+        write!(f, "table {} priority {} match {}", self.table, self.priority, self.matching)
     }
 }
 
@@ -169,8 +160,11 @@ pub fn difference(installed: &SwitchState, wanted: &SwitchState) -> Difference {
 fn by_level(mut changes: BTreeMap<u32, Change>, refers_to: impl Fn(u32) -> BTreeSet<u32>) -> Vec<Vec<Change>> {
     let mut levels = Vec::new();
     while !changes.is_empty() {
-        let mut ready: Vec<u32> =
-            changes.keys().copied().filter(|id| refers_to(*id).iter().all(|other| !changes.contains_key(other))).collect();
+        let mut ready: Vec<u32> = changes
+            .keys()
+            .copied()
+            .filter(|id| refers_to(*id).iter().all(|other| !changes.contains_key(other)))
+            .collect();
         if ready.is_empty() {
             ready = changes.keys().copied().collect();
         }
@@ -202,11 +196,8 @@ fn same_flow(held: &FlowEntry, wanted: &FlowEntry) -> bool {
         && held.idle_timeout == wanted.idle_timeout
         && held.hard_timeout == wanted.hard_timeout
         && held.flags & !TRANSIENT_FLAGS == wanted.flags & !TRANSIENT_FLAGS
-        && same_instructions(held, wanted)
-}
-
-fn same_instructions(held: &FlowEntry, wanted: &FlowEntry) -> bool {
-    held.instructions == wanted.instructions
+        && (held.instructions == wanted.instructions
+            || Instruction::canonical(&held.instructions) == Instruction::canonical(&wanted.instructions))
 }
 
 /// Weights count in SELECT groups, watched ports and groups in SELECT and fast failover: elsewhere a switch may
@@ -219,7 +210,8 @@ fn same_group(held: &GroupEntry, wanted: &GroupEntry) -> bool {
         && held.buckets.iter().zip(&wanted.buckets).all(|(held, wanted)| {
             (!weighted || held.weight == wanted.weight)
                 && (!watched || (held.watch_port == wanted.watch_port && held.watch_group == wanted.watch_group))
-                && held.actions == wanted.actions
+                && (held.actions == wanted.actions
+                    || Action::canonical_list(&held.actions) == Action::canonical_list(&wanted.actions))
         })
 }
 

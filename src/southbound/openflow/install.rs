@@ -9,21 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::difference::{Change, Difference, difference};
-use super::session::{Answer, Owner, RequestError, SendError, Session};
+use super::session::Session;
 use super::state::{FlowEntry, FlowKey, GroupEntry, SwitchState};
+use super::vocabulary::{Answer, Owner, RequestError, SendError};
 use crate::plan::Generation;
 use crate::southbound::InstallCounts;
 use crate::types::Timestamp;
 use crate::wire::openflow::{
-    FlowStats, FlowStatsRequest, GroupDescription, Match, Message, MultipartReplyBody, MultipartRequest, MultipartRequestBody,
-    TABLE_ALL, group, port,
+    FlowStats, FlowStatsRequest, GroupDescription, Match, Message, MultipartReplyBody, MultipartRequest,
+    MultipartRequestBody, TABLE_ALL, group, port,
 };
 
 /// Changes between two barriers that are waited for. It bounds what one refusal leaves in doubt and, with
 /// [`OUTPUT_HIGH_WATER_BYTES`], the memory that a large plan takes on its way.
-pub const BATCH_MAX: usize = 2_000;
+pub(super) const BATCH_MAX: usize = 2_000;
 /// No further change is encoded while so much waits for the socket.
-pub const OUTPUT_HIGH_WATER_BYTES: usize = 1 << 20;
+pub(super) const OUTPUT_HIGH_WATER_BYTES: usize = 1 << 20;
 /// Refusals quoted in one report; the rest is counted.
 const QUOTED_MAX: usize = 4;
 
@@ -80,7 +81,9 @@ enum Phase {
     Idle,
     Reading(Reading),
     Sending(Box<Work>),
-    BackOff { until: Timestamp },
+    BackOff {
+        until: Timestamp,
+    },
 }
 
 /// What the switch holds, as far as it has answered.
@@ -121,8 +124,8 @@ pub struct Installer {
     settings: InstallSettings,
     space: CookieSpace,
     wanted: Option<Wanted>,
-    /// The generation last reported as installed.
-    done: Option<Generation>,
+    /// What was last reported as installed.
+    done: Option<Wanted>,
     /// What the switch holds of ours; `None` where that is not known.
     installed: Option<SwitchState>,
     phase: Phase,
@@ -183,7 +186,10 @@ impl Installer {
                 Phase::Reading(reading) => {
                     session.forget(reading.flows_xid);
                     session.forget(reading.groups_xid);
-                    self.fail(format!("the switch did not tell what it holds within {:?}", self.settings.answer_timeout), now);
+                    self.fail(
+                        format!("the switch did not tell what it holds within {:?}", self.settings.answer_timeout),
+                        now,
+                    );
                 }
                 Phase::Sending(work) => {
                     for xid in work.in_flight.keys().chain(work.barrier.iter().map(|(xid, _)| xid)) {
@@ -202,7 +208,9 @@ impl Installer {
             (Phase::Reading(reading), Answer::Multipart(body)) => {
                 match body {
                     MultipartReplyBody::Flow(flows) if xid == reading.flows_xid => reading.flows = Some(flows),
-                    MultipartReplyBody::GroupDescription(groups) if xid == reading.groups_xid => reading.groups = Some(groups),
+                    MultipartReplyBody::GroupDescription(groups) if xid == reading.groups_xid => {
+                        reading.groups = Some(groups)
+                    }
                     _ => {}
                 }
                 if let (Some(flows), Some(groups)) = (&mut reading.flows, &mut reading.groups) {
@@ -271,7 +279,7 @@ impl Installer {
     /// Starts what the newest wish needs; false if it needs nothing.
     fn begin(&mut self, session: &mut Session, now: Timestamp) -> bool {
         let Some(wanted) = self.wanted.clone() else { return false };
-        if self.done == Some(wanted.generation) {
+        if self.done.as_ref().is_some_and(|done| done.generation == wanted.generation && done.state == wanted.state) {
             return false;
         }
         let Some(installed) = &self.installed else {
@@ -281,7 +289,7 @@ impl Installer {
         let difference = difference(installed, &wanted.state);
         self.counts.unchanged = difference.unchanged;
         if difference.is_empty() {
-            self.finish(wanted.generation);
+            self.finish(wanted);
             return false;
         }
         self.phase = Phase::Sending(Box::new(Work::new(wanted, difference)));
@@ -333,8 +341,9 @@ impl Installer {
             None => {
                 let (target, newest) = (work.target.clone(), self.wanted.clone());
                 self.phase = Phase::Idle;
-                self.finish(target.generation);
-                newest.is_some_and(|newest| newest.generation != target.generation)
+                let generation = target.generation;
+                self.finish(target);
+                newest.is_some_and(|newest| newest.generation != generation)
             }
             Some(Step::Change(change)) => match session.request(Owner::Installer, change.message()) {
                 Ok(xid) => {
@@ -364,8 +373,9 @@ impl Installer {
         }
     }
 
-    fn finish(&mut self, generation: Generation) {
-        self.done = Some(generation);
+    fn finish(&mut self, target: Wanted) {
+        let generation = target.generation;
+        self.done = Some(target);
         self.failures = 0;
         self.failed = None;
         self.events.push_back(InstallEvent::Installed { generation, counts: std::mem::take(&mut self.counts) });

@@ -1,3 +1,27 @@
 //! OpenFlow 1.3 switches with the Nicira extensions of Open vSwitch.
 
+mod agent;
+mod collect;
+mod connection;
+mod difference;
+mod driver;
+mod errors;
+mod install;
+mod mapping;
+mod multipart;
+mod session;
 pub mod state;
+mod vocabulary;
+
+pub use agent::{AgentSettings, SwitchAgent};
+pub use collect::{CollectSettings, Collector, Housekeeper};
+pub use difference::{Change, Difference, difference};
+pub use driver::{Clock, CommandError, Southbound, SouthboundError, SouthboundSettings, WallClock};
+pub use errors::error_text;
+pub use install::{CookieSpace, InstallEvent, InstallSettings, Installer};
+pub use mapping::Mapping;
+pub use multipart::AssemblyError;
+pub use session::Session;
+pub use vocabulary::{
+    Answer, CloseReason, Owner, Phase, RequestError, SendError, SessionCounters, SessionEvent, SessionSettings,
+};

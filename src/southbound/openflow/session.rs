@@ -4,21 +4,21 @@
 //! [`SessionSettings`]: no peer, however broken, makes it grow or hang.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
-
-use thiserror::Error;
 
 use super::errors::{code, error_text};
 use super::multipart::{Assembly, AssemblyError};
+use super::vocabulary::{
+    Answer, CloseReason, Owner, Phase, RequestError, SendError, SessionCounters, SessionEvent, SessionSettings,
+};
 use crate::southbound::{Description, Port};
 use crate::types::{DatapathId, Timestamp};
 use crate::wire::openflow::{
-    DecodeError, EncodeError, ErrorMessage, Features, FlowRemoved, Frame, Hello, Message, MultipartReply, MultipartReplyBody,
-    MultipartRequest, MultipartRequestBody, PacketIn, PortDescription, PortStatus, SwitchConfig, port_bits,
+    DecodeError, ErrorMessage, Features, Frame, Hello, Message, MultipartReply, MultipartReplyBody, MultipartRequest,
+    MultipartRequestBody, PortDescription, PortStatus, SwitchConfig, port_bits,
 };
 
 /// Wire version of OpenFlow 1.3, the only one spoken.
-pub const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 4;
 const HEADER_BYTES: usize = 8;
 /// A HELLO is 16 bytes; more than this before it is no OpenFlow switch.
 const HELLO_BYTES_MAX: usize = 1_024;
@@ -31,158 +31,6 @@ const HELD_MAX: usize = 1_024;
 const MESSAGE_TYPE_MAX: u8 = 29;
 const TYPE_HELLO: u8 = 0;
 const TYPE_ERROR: u8 = 1;
-
-/// Time-outs and bounds of one session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionSettings {
-    /// From accepting the connection to the answer that describes the ports.
-    pub handshake_timeout: Duration,
-    /// Silence after which the peer is asked for an echo.
-    pub echo_interval: Duration,
-    /// Silence after that question which makes the peer dead.
-    pub echo_timeout: Duration,
-    /// Longest frame taken (a header can say at most 65,535).
-    pub frame_bytes_max: usize,
-    /// One malformed frame more than this closes the session.
-    pub malformed_max: u32,
-    /// Requests whose answer, error or barrier is awaited.
-    pub outstanding_max: usize,
-    /// Packet-outs and the like, for which no barrier is sent: an error is tied to one of the latest of them.
-    pub forgettable_max: usize,
-    /// Longest answer put together from multipart messages, in bytes on the wire. 100,000 flows are some 20 MB.
-    pub multipart_bytes_max: usize,
-    /// Bytes waiting for the socket at which a peer that does not read is given up.
-    pub output_bytes_max: usize,
-    /// Bytes of a packet sent to the controller on a table miss; 0xffff is all of it, unbuffered.
-    pub miss_send_len: u16,
-}
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self {
-            handshake_timeout: Duration::from_secs(5),
-            echo_interval: Duration::from_secs(5),
-            echo_timeout: Duration::from_secs(5),
-            frame_bytes_max: usize::from(u16::MAX),
-            malformed_max: 100,
-            outstanding_max: 4_096,
-            forgettable_max: 1_024,
-            multipart_bytes_max: 64 << 20,
-            output_bytes_max: 8 << 20,
-            miss_send_len: crate::wire::openflow::CONTROLLER_NO_BUFFER,
-        }
-    }
-}
-
-/// Which part of the agent a request belongs to; its answer goes back there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
-    /// The handshake itself.
-    Session,
-    Installer,
-    /// A barrier that only keeps messages in order; nobody waits for its reply.
-    Ordering,
-    Collector,
-    Housekeeping,
-    /// A packet-out, or another message that no barrier follows.
-    Packet,
-}
-
-/// What a session has to tell.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SessionEvent {
-    Up { datapath: DatapathId, description: Description, ports: Vec<Port> },
-    PortStatus(PortStatus),
-    PacketIn(PacketIn),
-    FlowRemoved(FlowRemoved),
-    /// A whole answer, put together if it came in parts.
-    Answered { xid: u32, owner: Owner, answer: Answer },
-    /// The switch refused the request, or its answer was unusable.
-    Failed { xid: u32, owner: Owner, error: RequestError },
-    Closed { reason: CloseReason },
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    Multipart(MultipartReplyBody),
-    Barrier,
-}
-
-/// Why a request came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum RequestError {
-    #[error("the switch answered {}", error_text(*.error_type, *.code))]
-    Refused { error_type: u16, code: u16 },
-    #[error("the answer is malformed: {0}")]
-    Malformed(DecodeError),
-    #[error("the answer is unusable: {0}")]
-    Unusable(AssemblyError),
-}
-
-/// Why a message was not sent.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SendError {
-    #[error("the session is not up")]
-    NotUp,
-    #[error("expected at most {max} requests outstanding")]
-    Full { max: usize },
-    #[error("the message has no form on the wire: {0}")]
-    Unencodable(#[from] EncodeError),
-}
-
-/// Why a session ended.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CloseReason {
-    #[error("expected HELLO first, came message type {message_type}")]
-    NotHello { message_type: u8 },
-    #[error("no common version: this side speaks OpenFlow 1.3 (4), the peer's HELLO offers {offered}")]
-    NoCommonVersion { offered: String },
-    #[error("the peer refused the session: {text}")]
-    RefusedByPeer { text: String },
-    #[error("handshake not finished within {limit:?} (stood at {phase:?})")]
-    HandshakeTimeout { limit: Duration, phase: Phase },
-    #[error("handshake failed: {why}")]
-    Handshake { why: String },
-    #[error("expected a datapath's main connection, came auxiliary connection {auxiliary_id}")]
-    Auxiliary { auxiliary_id: u8 },
-    #[error("no answer to an echo request within {limit:?}")]
-    Dead { limit: Duration },
-    #[error("expected a frame of {min} to {max} bytes, came a length of {came}")]
-    FrameLength { min: usize, max: usize, came: usize },
-    #[error("more than {max} malformed frames, the last: {last}")]
-    TooManyMalformed { max: u32, last: String },
-    #[error("the peer does not read: {bytes} bytes wait to be sent")]
-    NotReading { bytes: usize },
-    #[error("{0}")]
-    Transport(String),
-}
-
-/// Where a session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Our HELLO is sent, the peer's is awaited.
-    Hello,
-    /// FEATURES_REQUEST is sent.
-    Features,
-    /// The switch's and its ports' descriptions are asked for.
-    Describe,
-    Up,
-    Closed,
-}
-
-/// What was counted in a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionCounters {
-    pub frames_in: u64,
-    pub frames_out: u64,
-    pub malformed: u32,
-    /// Errors whose xid belongs to no outstanding request.
-    pub untied_errors: u64,
-    /// Answers nobody waits for (any more).
-    pub late_answers: u64,
-    /// Events dropped because they came too early in the handshake.
-    pub dropped_early: u64,
-}
 
 #[derive(Debug)]
 struct Outstanding {
@@ -276,6 +124,10 @@ impl Session {
 
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         self.events.pop_front()
+    }
+
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// When [`Session::tick`] has something to do at the latest.
@@ -432,7 +284,9 @@ impl Session {
         };
         let text = error.to_string();
         // An answer that cannot be read will not come again: whoever waits for it must know.
-        if header[1] == MULTIPART_REPLY && let Some(request) = self.outstanding.remove(&xid) {
+        if header[1] == MULTIPART_REPLY
+            && let Some(request) = self.outstanding.remove(&xid)
+        {
             self.fail(xid, request.owner, RequestError::Malformed(error));
         }
         self.malformed(raw, reason, text);
@@ -467,8 +321,12 @@ impl Session {
                 self.events.push_back(SessionEvent::PortStatus(status));
             }
             Message::PortStatus(status) if self.gathered.held.len() < HELD_MAX => self.gathered.held.push(status),
-            Message::PacketIn(packet) if self.phase == Phase::Up => self.events.push_back(SessionEvent::PacketIn(packet)),
-            Message::FlowRemoved(flow) if self.phase == Phase::Up => self.events.push_back(SessionEvent::FlowRemoved(flow)),
+            Message::PacketIn(packet) if self.phase == Phase::Up => {
+                self.events.push_back(SessionEvent::PacketIn(packet))
+            }
+            Message::FlowRemoved(flow) if self.phase == Phase::Up => {
+                self.events.push_back(SessionEvent::FlowRemoved(flow))
+            }
             Message::PortStatus(_) | Message::PacketIn(_) | Message::FlowRemoved(_) => self.counters.dropped_early += 1,
             Message::GetConfigReply(_) | Message::RoleReply(_) => {}
             Message::Other { message_type, .. } if message_type <= MESSAGE_TYPE_MAX => {}
@@ -535,7 +393,8 @@ impl Session {
     fn take_error(&mut self, xid: u32, error: &ErrorMessage) {
         let refused = RequestError::Refused { error_type: error.error_type, code: error.code };
         if matches!(self.phase, Phase::Hello | Phase::Features) {
-            let text: String = String::from_utf8_lossy(&error.data).chars().filter(|c| !c.is_control()).take(200).collect();
+            let text: String =
+                String::from_utf8_lossy(&error.data).chars().filter(|c| !c.is_control()).take(200).collect();
             let text = match error.error_type {
                 code::HELLO_FAILED => format!("{}: {text}", error_text(error.error_type, error.code)),
                 _ => error_text(error.error_type, error.code),
@@ -569,7 +428,9 @@ impl Session {
         if more && added.is_ok() {
             return;
         }
-        let Some(Outstanding { owner, awaits: Awaits::Multipart(assembly) }) = self.outstanding.remove(&xid) else { return };
+        let Some(Outstanding { owner, awaits: Awaits::Multipart(assembly) }) = self.outstanding.remove(&xid) else {
+            return;
+        };
         match (added, assembly.finish()) {
             (Ok(()), Some(body)) => self.answered(xid, owner, body),
             (Ok(()), None) => self.counters.late_answers += 1,
@@ -671,7 +532,7 @@ impl Session {
 }
 
 /// A port as the upper layers see it.
-pub fn to_port(port: &PortDescription) -> Port {
+pub(super) fn to_port(port: &PortDescription) -> Port {
     Port {
         number: port.port_no,
         mac: port.hw_addr,

@@ -1,0 +1,24 @@
+//! How plans become OpenFlow and counters become readings: the functions a session needs of a data path.
+
+use super::install::CookieSpace;
+use super::state::SwitchState;
+use crate::plan::DatapathPlan;
+use crate::southbound::{ConnectionEnded, Reading};
+use crate::wire::openflow::{FlowMod, FlowRemoved, FlowStats, MultipartReplyBody, MultipartRequestBody};
+
+/// One data path as pure functions, so that sessions know no tables and tests can bring a small one.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    /// Cookies of the entries that plans install; learned entries have others.
+    pub cookies: CookieSpace,
+    pub compile: fn(&DatapathPlan) -> SwitchState,
+    /// What to ask for a reading.
+    pub requests: fn(&DatapathPlan) -> Vec<MultipartRequestBody>,
+    /// A reading of the answers, in whatever order and however many came.
+    pub reading: fn(&DatapathPlan, &[MultipartReplyBody]) -> Reading,
+    pub connection_ended: fn(&FlowRemoved) -> Option<ConnectionEnded>,
+    /// Which flows tell of half-open connections; `None` where a switch holds no connections.
+    pub housekeeping_request: fn(&DatapathPlan) -> Option<MultipartRequestBody>,
+    /// Deletions of what stayed half-open for too long.
+    pub housekeeping: fn(&DatapathPlan, &[FlowStats]) -> Vec<FlowMod>,
+}
