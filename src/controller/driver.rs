@@ -1,0 +1,161 @@
+//! Drives the controller: turns sockets and clocks into inputs, sends what it answers, publishes what may be seen.
+//!
+//! The same task serves `run`, where cycles follow the wall clock, and the demo, where each cycle is asked for at a
+//! virtual time and awaited until the switches have confirmed what was decided in it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::feed::Feed;
+use super::view::View;
+use super::{Controller, Input, Output};
+use crate::southbound::{Command, Event};
+use crate::types::Timestamp;
+
+/// A lockstep cycle that switches have not confirmed by then goes on without them; real time, not virtual.
+const LOCKSTEP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What makes cycles happen.
+#[derive(Debug)]
+pub enum Clockwork {
+    /// One cycle every interval of the wall clock.
+    Wall(Duration),
+    /// One cycle for every step asked for, at the step's time.
+    Lockstep(mpsc::Receiver<Step>),
+}
+
+/// One cycle of a virtual clock.
+#[derive(Debug)]
+pub struct Step {
+    pub now: Timestamp,
+    /// Told once the cycle is decided and every connected switch has confirmed its plan.
+    pub done: oneshot::Sender<()>,
+}
+
+/// Where a controller's outputs go.
+#[derive(Debug)]
+pub struct Publisher {
+    pub view: watch::Sender<Arc<View>>,
+    pub feed: Feed,
+}
+
+/// Sends commands towards the switches; never waits (see `southbound`: a session that cannot keep up is closed).
+pub trait Switchboard: Send {
+    fn send(&mut self, command: Command);
+}
+
+/// The wall clock, as a timestamp.
+pub fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Runs until `shutdown`; switches keep what they hold and go on forwarding.
+pub async fn run(
+    mut controller: Controller,
+    mut events: mpsc::Receiver<Event>,
+    mut switchboard: impl Switchboard,
+    clockwork: Clockwork,
+    publisher: Publisher,
+    shutdown: CancellationToken,
+) {
+    let mut pacer = Pacer::new(clockwork);
+    loop {
+        let input = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            event = events.recv() => match event {
+                Some(event) => Input::Event(event),
+                None => return,
+            },
+            step = pacer.next() => match step {
+                Some(input) => input,
+                None => return,
+            },
+        };
+        let now = pacer.now();
+        let output = controller.handle(input, now);
+        dispatch(output, &mut controller, &mut switchboard, &publisher, now);
+        pacer.settle(controller.settled());
+    }
+}
+
+fn dispatch(
+    output: Output,
+    controller: &mut Controller,
+    switchboard: &mut impl Switchboard,
+    publisher: &Publisher,
+    now: Timestamp,
+) {
+    for command in output.commands {
+        switchboard.send(command);
+    }
+    for notice in output.notices {
+        tracing::info!(kind = notice.kind, node = notice.node.as_ref().map(tracing::field::display), "{}", notice.message);
+        publisher.feed.push(now, notice.kind, notice.node, notice.message);
+    }
+    if output.view_changed {
+        publisher.view.send_replace(Arc::new(controller.view(now)));
+    }
+}
+
+/// Decides when the next cycle is due and what time it is.
+#[derive(Debug)]
+enum Pacer {
+    Wall(tokio::time::Interval),
+    Lockstep { steps: mpsc::Receiver<Step>, now: Timestamp, waiting: Option<(oneshot::Sender<()>, Instant)> },
+}
+
+impl Pacer {
+    fn new(clockwork: Clockwork) -> Self {
+        match clockwork {
+            Clockwork::Wall(cycle) => {
+                let mut interval = tokio::time::interval(cycle);
+                interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+                Self::Wall(interval)
+            }
+            Clockwork::Lockstep(steps) => Self::Lockstep { steps, now: Timestamp::default(), waiting: None },
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        match self {
+            Self::Wall(_) => wall_clock(),
+            Self::Lockstep { now, .. } => *now,
+        }
+    }
+
+    /// The next cycle, or the end of the wait for one that is not confirmed; `None` when nobody asks any more.
+    async fn next(&mut self) -> Option<Input> {
+        match self {
+            Self::Wall(interval) => {
+                interval.tick().await;
+                Some(Input::Tick)
+            }
+            Self::Lockstep { waiting: Some((_, patience)), .. } => {
+                tokio::time::sleep_until(*patience).await;
+                Some(Input::GiveUp)
+            }
+            Self::Lockstep { steps, now, waiting } => {
+                let step = steps.recv().await?;
+                *now = step.now;
+                *waiting = Some((step.done, Instant::now() + LOCKSTEP_PATIENCE));
+                Some(Input::Tick)
+            }
+        }
+    }
+
+    fn settle(&mut self, settled: bool) {
+        if let Self::Lockstep { waiting, .. } = self
+            && settled
+            && let Some((done, _)) = waiting.take()
+        {
+            // The asker may have left; then there is nobody to tell.
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the controller knows of each declared switch: its session, ports, last reading, and what was sent to it.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Node, Topology};
+use crate::plan::{DatapathPlan, Generation};
+use crate::southbound::{Description, InstallCounts, Port, Reading};
+use crate::types::{DatapathId, PortNo};
+
+/// One declared switch.
+#[derive(Debug)]
+pub(super) struct Switch {
+    pub(super) node: Node,
+    /// `Some` while a session stands.
+    pub(super) session: Option<Session>,
+    /// Last answer of this session to a collection.
+    pub(super) reading: Option<Reading>,
+    /// Plan last sent, kept across sessions: a switch that comes back is compared with it by its installer.
+    pub(super) plan: Option<DatapathPlan>,
+    pub(super) wanted: Generation,
+    pub(super) installed: Generation,
+    pub(super) last_install: Option<InstallCounts>,
+    pub(super) install_total: InstallCounts,
+    pub(super) last_error: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) peer: String,
+    pub(super) description: Description,
+    pub(super) ports: BTreeMap<PortNo, Port>,
+}
+
+impl Switch {
+    fn new(node: Node) -> Self {
+        Self {
+            node,
+            session: None,
+            reading: None,
+            plan: None,
+            wanted: 0,
+            installed: 0,
+            last_install: None,
+            install_total: InstallCounts::default(),
+            last_error: None,
+        }
+    }
+
+    pub(super) fn connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    pub(super) fn port_up(&self, port: PortNo) -> bool {
+        self.session.as_ref().and_then(|session| session.ports.get(&port)).is_some_and(|port| port.up)
+    }
+
+    /// Nothing is under way: what the switch should have is confirmed, or nobody is there to confirm it.
+    pub(super) fn settled(&self) -> bool {
+        !self.connected() || self.installed == self.wanted
+    }
+
+    pub(super) fn begin_session(&mut self, session: Session) {
+        self.session = Some(session);
+        self.reading = None;
+        self.installed = 0;
+        self.install_total = InstallCounts::default();
+        self.last_error = None;
+    }
+
+    pub(super) fn end_session(&mut self) {
+        self.session = None;
+        self.reading = None;
+        self.installed = 0;
+    }
+
+    pub(super) fn confirm(&mut self, generation: Generation, counts: InstallCounts) {
+        self.installed = self.installed.max(generation);
+        self.last_install = Some(counts);
+        self.install_total += counts;
+        self.last_error = None;
+    }
+}
+
+/// All declared switches by datapath id.
+pub(super) fn declared(topology: &Topology) -> BTreeMap<DatapathId, Switch> {
+    topology.nodes.iter().map(|node| (node.datapath, Switch::new(node.clone()))).collect()
+}
