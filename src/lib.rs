@@ -17,9 +17,9 @@ pub mod telemetry;
 pub mod anomaly;
 pub mod forecast;
 
-pub mod policy;
 pub mod controller;
 pub mod northbound;
+pub mod policy;
 
 pub mod fabric;
 

@@ -90,8 +90,15 @@ pub struct ServiceSlots {
     /// Small number of the service, the same on every switch (from 1).
     pub number: u16,
     pub prefixes: Vec<Ipv4Net>,
+    pub choice: Choice,
+}
+
+/// How one switch chooses routers for the new connections of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
     /// [`SLOTS`] entries: the router that each slot of new connections goes to.
     pub slots: Vec<NodeIndex>,
+    pub spread: Spread,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

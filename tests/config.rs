@@ -35,7 +35,8 @@ fn compare(expected: &Path, found: &str) -> Result<(), String> {
 
 #[test]
 fn clos_is_read_whole() {
-    let topology = load_topology(&root().join("topologies/clos.yaml")).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let topology =
+        load_topology(&root().join("topologies/clos.yaml")).unwrap_or_else(|problems| panic!("{problems:#?}"));
     assert_eq!(topology.nodes.len(), 11);
     assert_eq!(topology.routers().count(), 4);
     assert_eq!(topology.links.iter().filter(|link| link.kind == LinkKind::Mirror).count(), 6);
@@ -54,7 +55,8 @@ fn topologies_in_the_repository_are_good_and_survive_being_written() {
         match check(&path) {
             Ok(Checked::Topology(topology)) => {
                 let written = topology.to_yaml().expect("a topology can be written");
-                let again = parse_topology(&path, &written).unwrap_or_else(|problems| panic!("{problems:#?}\n{written}"));
+                let again =
+                    parse_topology(&path, &written).unwrap_or_else(|problems| panic!("{problems:#?}\n{written}"));
                 assert_eq!(topology, again, "{written}");
             }
             Ok(Checked::Controller(_)) => {}
@@ -131,7 +133,13 @@ fn every_key_is_accepted() {
     let text = std::fs::read_to_string(&path).expect("the file is part of the repository");
     for section in [schema::TOPOLOGY, schema::NODE, schema::LINK, schema::SERVICE, schema::HOST] {
         for key in section.keys {
-            assert!(text.contains(&format!("{}:", key.name)), "{} misses '{}' of {}", path.display(), key.name, section.name);
+            assert!(
+                text.contains(&format!("{}:", key.name)),
+                "{} misses '{}' of {}",
+                path.display(),
+                key.name,
+                section.name
+            );
         }
     }
     load_topology(&path).unwrap_or_else(|problems| panic!("{problems:#?}"));
@@ -139,7 +147,13 @@ fn every_key_is_accepted() {
     let text = std::fs::read_to_string(&path).expect("the file is part of the repository");
     for section in [schema::CONTROLLER, schema::LOOP] {
         for key in section.keys {
-            assert!(text.contains(&format!("{}:", key.name)), "{} misses '{}' of {}", path.display(), key.name, section.name);
+            assert!(
+                text.contains(&format!("{}:", key.name)),
+                "{} misses '{}' of {}",
+                path.display(),
+                key.name,
+                section.name
+            );
         }
     }
     let loaded = match check(&path) {

@@ -88,7 +88,11 @@ impl Detector {
         let warming = 1.0 / f64::from(self.samples.min(1_000_000));
         let weight = LEVEL_WEIGHT.max(warming) * if alarm { ALARM_LEARNING } else { 1.0 };
         // A deviation counts for at most three sigmas, in level and spread alike: outliers do not drag the baseline.
-        let bounded = if self.samples <= WARM_UP { value - expected } else { (value - expected).clamp(-3.0 * scale, 3.0 * scale) };
+        let bounded = if self.samples <= WARM_UP {
+            value - expected
+        } else {
+            (value - expected).clamp(-3.0 * scale, 3.0 * scale)
+        };
         let before = self.level;
         self.level = (expected + weight * bounded).max(0.0);
         if self.samples > WARM_UP && !alarm {

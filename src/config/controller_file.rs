@@ -78,13 +78,21 @@ fn read_config(reader: &mut Reader<'_>, path: &Path, tree: &Tree) -> Option<Load
         && a == b
         && a.port() != 0
     {
-        reader.problem(fields.place_of("http_listen"), format!("'http_listen' is {b}, as 'openflow_listen'"), "two different addresses");
+        reader.problem(
+            fields.place_of("http_listen"),
+            format!("'http_listen' is {b}, as 'openflow_listen'"),
+            "two different addresses",
+        );
     }
     let topology = reader.text(fields.get("topology"), "topology").map(PathBuf::from)?;
     let topology_path = path.parent().unwrap_or(Path::new("")).join(&topology);
     if !topology_path.is_file() {
         let place = fields.get("topology").map_or(fields.place, |tree| tree.place);
-        reader.problem(place, format!("the topology file '{}' does not exist", topology_path.display()), "a path relative to this file");
+        reader.problem(
+            place,
+            format!("the topology file '{}' does not exist", topology_path.display()),
+            "a path relative to this file",
+        );
         return None;
     }
     let loaded = load_topology(&topology_path).map_err(|problems| reader.append(problems)).ok();

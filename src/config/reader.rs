@@ -123,7 +123,8 @@ impl<'f> Reader<'f> {
     /// The value if nothing was wrong, else the problems in the order of their lines.
     pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<Problem>> {
         // Problems of a file that this one names come with their own path and keep together.
-        self.problems.sort_by(|a, b| (&a.file != self.file, a.line, a.column).cmp(&(&b.file != self.file, b.line, b.column)));
+        self.problems
+            .sort_by(|a, b| (&a.file != self.file, a.line, a.column).cmp(&(&b.file != self.file, b.line, b.column)));
         if self.left_out > 0 {
             let left_out = self.left_out;
             self.left_out = 0;
@@ -149,13 +150,21 @@ impl<'f> Reader<'f> {
         for (name, place, _) in entries {
             if section.key(name).is_none() {
                 let known: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
-                self.problem(*place, format!("unknown key '{name}' in {}", section.name), format!("one of {}", known.join(", ")));
+                self.problem(
+                    *place,
+                    format!("unknown key '{name}' in {}", section.name),
+                    format!("one of {}", known.join(", ")),
+                );
             }
         }
         let fields = Fields { place: tree.place, entries };
         for key in section.keys.iter().filter(|key| key.required) {
             if fields.get(key.name).is_none() {
-                self.problem(tree.place, format!("{} lacks the key '{}'", section.name, key.name), format!("'{}': {}", key.name, key.shape));
+                self.problem(
+                    tree.place,
+                    format!("{} lacks the key '{}'", section.name, key.name),
+                    format!("'{}': {}", key.name, key.shape),
+                );
             }
         }
         Some(fields)

@@ -65,16 +65,63 @@ pub const NODE: Section = Section {
     about: "A node's place in the list, from 1, is its index: the connection mark and MAC address that stand for it.",
     keys: &[
         must("id", "name", "1 to 64 letters, digits, '-', '_', '.'; unique among nodes and hosts", "Name of the node."),
-        must("stage", "stage", "`outside`, `first`, `second`, `third`, or 0 to 3 (also `router`, `transit`, `access`)", "What the switch is for."),
+        must(
+            "stage",
+            "stage",
+            "`outside`, `first`, `second`, `third`, or 0 to 3 (also `router`, `transit`, `access`)",
+            "What the switch is for.",
+        ),
         may("protocol", "protocol", "openflow", "`openflow`, `p4runtime`", "How the controller speaks with it."),
-        may("dpid", "datapath id", "(must be given for `openflow`)", "1 to 2^64 - 1; an integer, `0x…`, 16 hex digits, or 8 pairs of them with colons; unique", "OpenFlow datapath id."),
+        may(
+            "dpid",
+            "datapath id",
+            "(must be given for `openflow`)",
+            "1 to 2^64 - 1; an integer, `0x…`, 16 hex digits, or 8 pairs of them with colons; unique",
+            "OpenFlow datapath id.",
+        ),
         may("device", "integer", "(must be given for `p4runtime`)", "1 to 2^64 - 1; unique", "P4Runtime device id."),
-        may("capacity_connections", "connections", "(must be given for the first stage, and for no other)", "1 to 10,000,000", "Most connections the router may hold at once."),
-        may("threshold_available", "connections, or percent of the capacity such as `10%`", "10%", "1 to less than the capacity; percentages round up", "First stage: fewer available connections than this are a breach."),
-        may("idle_timeout_s", "seconds", "300", "1 to 65,535", "First stage: a connection without a packet for so long is forgotten."),
-        may("closing_timeout_s", "seconds", "5", "1 to 65,535", "First stage: a connection that saw FIN or RST keeps its slot for so long."),
-        may("half_open_timeout_s", "seconds", "30", "1 to 65,535", "First stage: an opening that is not answered within this is forgotten."),
-        may("risk_groups", "list of names", "none", "", "Shared-risk groups; routers with one in common are poor shadows of each other."),
+        may(
+            "capacity_connections",
+            "connections",
+            "(must be given for the first stage, and for no other)",
+            "1 to 10,000,000",
+            "Most connections the router may hold at once.",
+        ),
+        may(
+            "threshold_available",
+            "connections, or percent of the capacity such as `10%`",
+            "10%",
+            "1 to less than the capacity; percentages round up",
+            "First stage: fewer available connections than this are a breach.",
+        ),
+        may(
+            "idle_timeout_s",
+            "seconds",
+            "300",
+            "1 to 65,535",
+            "First stage: a connection without a packet for so long is forgotten.",
+        ),
+        may(
+            "closing_timeout_s",
+            "seconds",
+            "5",
+            "1 to 65,535",
+            "First stage: a connection that saw FIN or RST keeps its slot for so long.",
+        ),
+        may(
+            "half_open_timeout_s",
+            "seconds",
+            "30",
+            "1 to 65,535",
+            "First stage: an opening that is not answered within this is forgotten.",
+        ),
+        may(
+            "risk_groups",
+            "list of names",
+            "none",
+            "",
+            "Shared-risk groups; routers with one in common are poor shadows of each other.",
+        ),
     ],
 };
 
@@ -83,11 +130,22 @@ pub const LINK: Section = Section {
     path: "links[]",
     about: "Data links join outside and first, first and second, first and third, second and second, second and third stage.",
     keys: &[
-        must("a", "end: `node` or `node:port`", "port 1 to 65,279, used once", "One end. A port that is not given is learned from LLDP."),
+        must(
+            "a",
+            "end: `node` or `node:port`",
+            "port 1 to 65,279, used once",
+            "One end. A port that is not given is learned from LLDP.",
+        ),
         must("b", "end: `node` or `node:port`", "as `a`, another node", "The other end."),
         may("latency_us", "microseconds", "100", "0 to 10,000,000", "One-way latency; ranks shadows and paths."),
         may("capacity_bps", "bits a second", "1,000,000,000", "1,000 to 10^13", "Capacity of the link."),
-        may("kind", "kind", "data", "`data`, `mirror`", "Mirror links carry replication alone, between two first-stage routers."),
+        may(
+            "kind",
+            "kind",
+            "data",
+            "`data`, `mirror`",
+            "Mirror links carry replication alone, between two first-stage routers.",
+        ),
     ],
 };
 
@@ -97,9 +155,26 @@ pub const SERVICE: Section = Section {
     about: "New connections towards its prefixes are spread over the first-stage routers. The longest prefix wins.",
     keys: &[
         must("id", "name", "as a node's; unique among services", "Name of the service."),
-        must("prefixes", "list of IPv4 prefixes", "at least one; no host bits; each in one service only", "Destinations, such as `0.0.0.0/0`."),
-        may("shares", "map: router to weight", "equal over all routers", "weights 0 or more, one at least above 0, at most 256 above 0", "Base shares when nothing is shifted; only the ratio counts. Routers that are left out, or have 0, take part only as shadows."),
-        may("outside", "list of nodes", "all outside switches", "outside switches", "Where destinations without a declared host live."),
+        must(
+            "prefixes",
+            "list of IPv4 prefixes",
+            "at least one; no host bits; each in one service only",
+            "Destinations, such as `0.0.0.0/0`.",
+        ),
+        may(
+            "shares",
+            "map: router to weight",
+            "equal over all routers",
+            "weights 0 or more, one at least above 0, at most 256 above 0",
+            "Base shares when nothing is shifted; only the ratio counts. Routers that are left out, or have 0, take part only as shadows.",
+        ),
+        may(
+            "outside",
+            "list of nodes",
+            "all outside switches",
+            "outside switches",
+            "Where destinations without a declared host live.",
+        ),
     ],
 };
 
@@ -109,10 +184,32 @@ pub const HOST: Section = Section {
     about: "A host hangs on a third-stage switch, a server on an outside switch.",
     keys: &[
         must("id", "name", "as a node's; unique among nodes and hosts", "Name of the host."),
-        must("address", "IPv4 address, with or without prefix length", "unicast; unique; prefix length 1 to 32, 24 if not given", "Address of the host."),
-        must("attach", "end: `node` or `node:port`", "a third-stage or outside switch; port used once", "Where it hangs. A port that is not given is learned from its ARP."),
-        may("mac", "MAC address", "learned by ARP", "unicast; unique; not 02:46:53:…, which the fabric uses itself", "MAC address of the host."),
-        may("gateway", "IPv4 address", "none", "within the host's subnet, not its own", "Virtual gateway; its ARP is answered with one virtual MAC address."),
+        must(
+            "address",
+            "IPv4 address, with or without prefix length",
+            "unicast; unique; prefix length 1 to 32, 24 if not given",
+            "Address of the host.",
+        ),
+        must(
+            "attach",
+            "end: `node` or `node:port`",
+            "a third-stage or outside switch; port used once",
+            "Where it hangs. A port that is not given is learned from its ARP.",
+        ),
+        may(
+            "mac",
+            "MAC address",
+            "learned by ARP",
+            "unicast; unique; not 02:46:53:…, which the fabric uses itself",
+            "MAC address of the host.",
+        ),
+        may(
+            "gateway",
+            "IPv4 address",
+            "none",
+            "within the host's subnet, not its own",
+            "Virtual gateway; its ARP is answered with one virtual MAC address.",
+        ),
     ],
 };
 
@@ -122,7 +219,13 @@ pub const CONTROLLER: Section = Section {
     about: "",
     keys: &[
         must("topology", "path", "a file that exists", "Topology file, relative to this file."),
-        may("openflow_listen", "address:port", "127.0.0.1:6653", "port 0 takes a free one", "Where OpenFlow switches connect."),
+        may(
+            "openflow_listen",
+            "address:port",
+            "127.0.0.1:6653",
+            "port 0 takes a free one",
+            "Where OpenFlow switches connect.",
+        ),
         may("http_listen", "address:port", "127.0.0.1:8080", "port 0 takes a free one", "REST, metrics and events."),
         may("loop", "map", "all defaults", "", "The forecast-to-shift loop."),
     ],
@@ -134,24 +237,59 @@ pub const LOOP: Section = Section {
     about: "See SHIFT.md and FORECAST.md for what the numbers do.",
     keys: &[
         may("cycle_ms", "milliseconds", "1000", "10 to 600,000", "Reading, forecast and decision happen once a cycle."),
-        may("policy", "policy", "predictive", "`predictive`, `reactive`, `static`", "`reactive`: the same law from the measured crossing only; `static`: base shares."),
+        may(
+            "policy",
+            "policy",
+            "predictive",
+            "`predictive`, `reactive`, `static`",
+            "`reactive`: the same law from the measured crossing only; `static`: base shares.",
+        ),
         may("horizon_cycles", "cycles", "60", "1 to 3,600", "How far ahead is forecast."),
-        may("breach_probability", "probability", "0.5", "0.01 to 1", "A breach is predicted when its probability within the horizon reaches this."),
-        may("ramp_step_percent", "percentage points", "10", "0.1 to 50", "Most a shift that follows a forecast grows in one cycle."),
-        may("restore_step_percent", "percentage points", "1", "0.1 to 50", "Given back in one cycle once no signal holds."),
-        may("hold_down_cycles", "cycles", "30", "0 to 86,400", "Cycles without a signal before anything is given back."),
+        may(
+            "breach_probability",
+            "probability",
+            "0.5",
+            "0.01 to 1",
+            "A breach is predicted when its probability within the horizon reaches this.",
+        ),
+        may(
+            "ramp_step_percent",
+            "percentage points",
+            "10",
+            "0.1 to 50",
+            "Most a shift that follows a forecast grows in one cycle.",
+        ),
+        may(
+            "restore_step_percent",
+            "percentage points",
+            "1",
+            "0.1 to 50",
+            "Given back in one cycle once no signal holds.",
+        ),
+        may(
+            "hold_down_cycles",
+            "cycles",
+            "30",
+            "0 to 86,400",
+            "Cycles without a signal before anything is given back.",
+        ),
         may("shadows_max", "routers", "3", "1 to 8", "Shadows wanted for each router."),
-        may("lldp_interval_ms", "milliseconds", "5000", "100 to 3,600,000", "Interval of LLDP probes on every fabric port."),
+        may(
+            "lldp_interval_ms",
+            "milliseconds",
+            "5000",
+            "100 to 3,600,000",
+            "Interval of LLDP probes on every fabric port.",
+        ),
     ],
 };
 
 /// The reference part of docs/FORMATS.md.
 pub fn reference() -> String {
     let mut text = String::new();
-    for (title, sections) in [
-        ("Topology file", &[TOPOLOGY, NODE, LINK, SERVICE, HOST][..]),
-        ("Controller file", &[CONTROLLER, LOOP][..]),
-    ] {
+    for (title, sections) in
+        [("Topology file", &[TOPOLOGY, NODE, LINK, SERVICE, HOST][..]), ("Controller file", &[CONTROLLER, LOOP][..])]
+    {
         let _ = write!(text, "\n## {title}: every key\n");
         for section in sections {
             let _ = write!(text, "\n### `{}`\n\n", section.path);
@@ -161,7 +299,8 @@ pub fn reference() -> String {
             text.push_str("| key | type, unit | default | range | meaning |\n|---|---|---|---|---|\n");
             for key in section.keys {
                 let default = if key.required { "**required**" } else { key.default };
-                let _ = writeln!(text, "| `{}` | {} | {default} | {} | {} |", key.name, key.shape, key.range, key.about);
+                let _ =
+                    writeln!(text, "| `{}` | {} | {default} | {} | {} |", key.name, key.shape, key.range, key.about);
             }
         }
     }

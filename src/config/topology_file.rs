@@ -54,8 +54,12 @@ pub(crate) fn read_topology(reader: &mut Reader<'_>, tree: &Tree) -> Option<Topo
     }
     let mut checker = Checker { reader, names: BTreeMap::new(), datapaths: BTreeMap::new(), ports: BTreeMap::new() };
     let nodes: Vec<Option<Node>> = entries.iter().enumerate().map(|(at, tree)| checker.node(at, tree)).collect();
-    let routers: Vec<NodeId> =
-        checker.names.iter().filter(|(_, named)| named.stage == Some(Stage::Router)).map(|(id, _)| id.clone()).collect();
+    let routers: Vec<NodeId> = checker
+        .names
+        .iter()
+        .filter(|(_, named)| named.stage == Some(Stage::Router))
+        .map(|(id, _)| id.clone())
+        .collect();
     if routers.is_empty() && !entries.is_empty() {
         let place = fields.place_of("nodes");
         checker.reader.problem(place, "no node is of the first stage", "at least one node with 'stage: first'");
@@ -67,8 +71,12 @@ pub(crate) fn read_topology(reader: &mut Reader<'_>, tree: &Tree) -> Option<Topo
     let nodes = nodes.into_iter().collect::<Option<Vec<_>>>()?;
     let links = links.into_iter().collect::<Option<Vec<_>>>()?;
     let places: Vec<Place> = entries.iter().map(|tree| tree.place).collect();
-    let topology =
-        Topology { nodes, links: links.into_iter().map(|(_, link)| link).collect(), services: services?, hosts: hosts? };
+    let topology = Topology {
+        nodes,
+        links: links.into_iter().map(|(_, link)| link).collect(),
+        services: services?,
+        hosts: hosts?,
+    };
     for unreachable in topology_graph::unreachable(&topology) {
         let place = places.get(unreachable.node).copied().unwrap_or_default();
         reader.problem(place, unreachable.what, unreachable.expected);
@@ -159,7 +167,8 @@ impl Checker<'_, '_> {
         let value = match protocol {
             Protocol::P4Runtime => self.reader.integer(Some(tree), key, 1..=u64::MAX)?,
             Protocol::OpenFlow => {
-                let expected = "a datapath id from 1 to 2^64 - 1: an integer, 0x…, 16 hex digits or 8 pairs with colons";
+                let expected =
+                    "a datapath id from 1 to 2^64 - 1: an integer, 0x…, 16 hex digits or 8 pairs with colons";
                 let read = |text: &str| parse_dpid(text).filter(|value| *value != 0);
                 self.reader.parsed(Some(tree), key, expected, read)?
             }
@@ -177,7 +186,8 @@ impl Checker<'_, '_> {
             self.reader.problem(fields.place, what, "the most connections it may hold, from 1 to 10000000");
         }
         let key = "capacity_connections";
-        let capacity = self.reader.integer(fields.get(key), key, 1..=10_000_000).and_then(|value| u32::try_from(value).ok());
+        let capacity =
+            self.reader.integer(fields.get(key), key, 1..=10_000_000).and_then(|value| u32::try_from(value).ok());
         let threshold = self.threshold(fields, capacity);
         let mut seconds = |key: &str, default: u16| match fields.get(key) {
             None => Some(default),
@@ -212,14 +222,21 @@ impl Checker<'_, '_> {
         let value = value.filter(|value| (1..capacity.max(2)).contains(value));
         if value.is_none() {
             let what = format!("'threshold_available' is {} at a capacity of {capacity}", tree.describe());
-            let expected = format!("connections from 1 to {}, or a percentage such as 10%", capacity.saturating_sub(1).max(1));
+            let expected =
+                format!("connections from 1 to {}, or a percentage such as 10%", capacity.saturating_sub(1).max(1));
             self.reader.problem(tree.place, what, expected);
         }
         value.and_then(|value| u32::try_from(value).ok())
     }
 
     fn not_a_router(&mut self, fields: &Fields<'_>, stage: Stage) -> Option<()> {
-        let keys = ["capacity_connections", "threshold_available", "idle_timeout_s", "closing_timeout_s", "half_open_timeout_s"];
+        let keys = [
+            "capacity_connections",
+            "threshold_available",
+            "idle_timeout_s",
+            "closing_timeout_s",
+            "half_open_timeout_s",
+        ];
         let mut result = Some(());
         for key in keys.into_iter().filter(|key| fields.get(key).is_some()) {
             let what = format!("'{key}' on a node of stage {}", stage.name());
@@ -274,11 +291,23 @@ impl Checker<'_, '_> {
         }
         match kind {
             Some(LinkKind::Mirror) if (a_stage, b_stage) != (Stage::Router, Stage::Router) => {
-                let what = format!("a mirror link joins '{}' ({}) and '{}' ({})", a.node, a_stage.name(), b.node, b_stage.name());
+                let what = format!(
+                    "a mirror link joins '{}' ({}) and '{}' ({})",
+                    a.node,
+                    a_stage.name(),
+                    b.node,
+                    b_stage.name()
+                );
                 self.reader.problem(fields.place, what, "two first-stage nodes");
             }
             Some(LinkKind::Data) if !Stage::may_join(a_stage, b_stage) => {
-                let what = format!("a data link joins '{}' ({}) and '{}' ({})", a.node, a_stage.name(), b.node, b_stage.name());
+                let what = format!(
+                    "a data link joins '{}' ({}) and '{}' ({})",
+                    a.node,
+                    a_stage.name(),
+                    b.node,
+                    b_stage.name()
+                );
                 let expected = "outside-first, first-second, first-third, second-second or second-third";
                 self.reader.problem(fields.place, what, expected);
             }
@@ -328,7 +357,11 @@ impl Checker<'_, '_> {
             let prefix = self.reader.parsed(Some(item), "prefixes", expected, |text| text.parse::<Ipv4Net>().ok());
             if let Some(prefix) = prefix {
                 if prefix.trunc() != prefix {
-                    self.reader.problem(item.place, format!("prefix '{prefix}' has host bits"), format!("{}", prefix.trunc()));
+                    self.reader.problem(
+                        item.place,
+                        format!("prefix '{prefix}' has host bits"),
+                        format!("{}", prefix.trunc()),
+                    );
                 } else if let Some(first) = seen.insert(prefix, item.place) {
                     let what = format!("prefix {prefix} is given twice, first at line {}", first.line);
                     self.reader.problem(item.place, what, "each prefix in one service only");
@@ -347,7 +380,11 @@ impl Checker<'_, '_> {
             return Some(routers.into_iter().map(|id| (id, share)).collect());
         };
         let Value::Map(entries) = &tree.value else {
-            self.reader.problem(tree.place, format!("'shares' is {}", tree.describe()), "a map of routers and weights, such as {r1: 1, r2: 2}");
+            self.reader.problem(
+                tree.place,
+                format!("'shares' is {}", tree.describe()),
+                "a map of routers and weights, such as {r1: 1, r2: 2}",
+            );
             return None;
         };
         let mut shares = Vec::new();
@@ -357,7 +394,11 @@ impl Checker<'_, '_> {
                 Some(Some(Stage::Router)) => Some(()),
                 other => {
                     let is = if other.is_some() { "not of the first stage" } else { "not declared" };
-                    self.reader.problem(*place, format!("a share for '{name}', which is {is}"), "the id of a first-stage node");
+                    self.reader.problem(
+                        *place,
+                        format!("a share for '{name}', which is {is}"),
+                        "the id of a first-stage node",
+                    );
                     None
                 }
             };
@@ -394,7 +435,11 @@ impl Checker<'_, '_> {
             let stage = id.as_ref().and_then(|id| self.names.get(id)).map(|named| named.stage);
             if let (Some(id), false) = (&id, stage == Some(Some(Stage::Outside))) {
                 let is = if stage.is_some() { "not an outside switch" } else { "not declared" };
-                self.reader.problem(item.place, format!("'outside' names '{id}', which is {is}"), "the id of a node with 'stage: outside'");
+                self.reader.problem(
+                    item.place,
+                    format!("'outside' names '{id}', which is {is}"),
+                    "the id of a node with 'stage: outside'",
+                );
             }
             outside.push(id);
         }
@@ -428,7 +473,8 @@ impl Checker<'_, '_> {
             let what = format!("address {} is given twice, first at line {}", net.addr(), first.line);
             self.reader.problem(tree.place, what, "an address that no other host has");
         }
-        let expected = "a unicast MAC address such as 00:11:22:33:44:55, outside 02:46:53:00:00:00 to 02:46:53:ff:ff:ff";
+        let expected =
+            "a unicast MAC address such as 00:11:22:33:44:55, outside 02:46:53:00:00:00 to 02:46:53:ff:ff:ff";
         let mac = match fields.get("mac") {
             None => Some(None),
             tree => self.reader.parsed(tree, "mac", expected, parse_host_mac).map(Some),
@@ -444,7 +490,8 @@ impl Checker<'_, '_> {
             (Some(_), None) => None,
             (tree, Some(net)) => {
                 let expected = format!("an address of {}, not the host's own", net.trunc());
-                let read = |text: &str| text.parse().ok().filter(|gateway| net.contains(gateway) && *gateway != net.addr());
+                let read =
+                    |text: &str| text.parse().ok().filter(|gateway| net.contains(gateway) && *gateway != net.addr());
                 self.reader.parsed(tree, "gateway", &expected, read).map(Some)
             }
         };
@@ -511,7 +558,8 @@ fn parse_address(text: &str) -> Option<Ipv4Net> {
         false => Ipv4Net::new(text.parse().ok()?, Host::PREFIX_LEN).ok()?,
     };
     let address = net.addr();
-    let unicast = !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast() && !address.is_loopback();
+    let unicast =
+        !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast() && !address.is_loopback();
     (unicast && net.prefix_len() > 0).then_some(net)
 }
 

@@ -50,7 +50,8 @@ pub(super) fn unreachable(topology: &Topology) -> Vec<Unreachable> {
         let (wanted, words): (Vec<&NodeId>, _) = match node.stage {
             Stage::Access => (topology.routers().map(|router| &router.id).collect(), "a first-stage router"),
             Stage::Router => {
-                let services = topology.services.iter().filter(|service| service.shares.iter().any(|(id, _)| *id == node.id));
+                let services =
+                    topology.services.iter().filter(|service| service.shares.iter().any(|(id, _)| *id == node.id));
                 (services.flat_map(|service| &service.outside).collect(), "an outside switch of its services")
             }
             Stage::Transit | Stage::Outside => continue,
@@ -59,7 +60,11 @@ pub(super) fn unreachable(topology: &Topology) -> Vec<Unreachable> {
         let found = wanted.iter().filter_map(|id| at(id)).any(|vertex| seen.contains(&graph[vertex]));
         if !found && !wanted.is_empty() {
             let what = format!("no path leads from '{}' to {words}", node.id);
-            problems.push(Unreachable { node: position, what, expected: "data links that join them, directly or through the second stage".to_owned() });
+            problems.push(Unreachable {
+                node: position,
+                what,
+                expected: "data links that join them, directly or through the second stage".to_owned(),
+            });
         }
     }
     problems

@@ -34,8 +34,14 @@ pub(crate) enum Value {
     Null,
     Bool(bool),
     /// `text` is the number as it is written, which matters for ids such as `0000000000000010`.
-    Int { value: i128, text: String },
-    Float { value: f64, text: String },
+    Int {
+        value: i128,
+        text: String,
+    },
+    Float {
+        value: f64,
+        text: String,
+    },
     Text(String),
     List(Vec<Tree>),
     Map(Vec<(String, Place, Tree)>),
@@ -147,7 +153,9 @@ pub(crate) fn parse(text: &str) -> Result<Tree, SyntaxError> {
         let error = error.without_snippet();
         let place = error.location().map(Place::from).unwrap_or_default();
         let message = match error {
-            serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key '{key}' is given twice"),
+            serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+                format!("the key '{key}' is given twice")
+            }
             serde_saphyr::Error::DuplicateMappingKey { .. } => "a key is given twice".to_owned(),
             other => {
                 // The place is told apart from the message, so the library's own suffix would say it twice.

@@ -78,9 +78,10 @@ pub async fn run(
             },
         };
         let now = pacer.now();
+        let gave_up = input == Input::GiveUp;
         let output = controller.handle(input, now);
         dispatch(output, &mut controller, &mut switchboard, &publisher, now);
-        pacer.settle(controller.settled());
+        pacer.settle(gave_up || controller.settled());
     }
 }
 
@@ -95,7 +96,12 @@ fn dispatch(
         switchboard.send(command);
     }
     for notice in output.notices {
-        tracing::info!(kind = notice.kind, node = notice.node.as_ref().map(tracing::field::display), "{}", notice.message);
+        tracing::info!(
+            kind = notice.kind,
+            node = notice.node.as_ref().map(tracing::field::display),
+            "{}",
+            notice.message
+        );
         publisher.feed.push(now, notice.kind, notice.node, notice.message);
     }
     if output.view_changed {

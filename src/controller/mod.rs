@@ -1,4 +1,264 @@
-//! The single owner of all state: events in, decisions, commands out.
+//! The single owner of all state: inputs in, decisions, commands out.
+//!
+//! [`Controller::handle`] is the whole controller: a pure machine whose only inputs are [`Input`]s and the time. One
+//! sample's way through it: `Tick` asks every switch for a reading ([`cycle`]); the last reading to arrive closes the
+//! cycle, telemetry turns counters into loads, the policy engine decides, and [`replan`] turns decisions and the
+//! network's state into one plan a switch and sends those that changed. [`driver`] does the waiting and sending.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{LoopSettings, Topology};
+use crate::network::discovery::{Discovery, Heard};
+use crate::network::hosts::Hosts;
+use crate::network::{LinkState, WiredLink};
+use crate::plan::Generation;
+use crate::policy::engine::{CycleOutcome, Engine};
+use crate::southbound::{Command, Event};
+use crate::telemetry::Telemetry;
+use crate::types::{DatapathId, NodeId, NodeIndex, Timestamp};
+use crate::wire::lldp::Key;
+
+mod cycle;
+pub mod driver;
 pub mod feed;
+mod notices;
+mod replan;
+mod show;
+mod switches;
 pub mod view;
+
+use switches::Switch;
+
+/// A fabric whose switches are not all there, or not all seen by LLDP, is planned for all the same after this time.
+/// Until then nothing is installed: a restarted controller must not take entries away only because it has not yet
+/// heard of the switches they lead to.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that can happen to a controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    Event(Event),
+    /// A cycle begins.
+    Tick,
+    /// Whoever drives the cycles waits no longer for readings that are missing.
+    GiveUp,
+}
+
+/// What an input led to.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub commands: Vec<Command>,
+    pub notices: Vec<Notice>,
+    /// [`Controller::view`] shows something new.
+    pub view_changed: bool,
+}
+
+/// Something worth telling; becomes a [`view::Happening`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub kind: &'static str,
+    pub node: Option<NodeId>,
+    pub message: String,
+}
+
+/// All state of one controller.
+#[derive(Debug)]
+pub struct Controller {
+    topology: Topology,
+    settings: LoopSettings,
+    switches: BTreeMap<DatapathId, Switch>,
+    discovery: Discovery,
+    hosts: Hosts,
+    telemetry: Telemetry,
+    engine: Engine,
+    /// Decisions and slots of the last cycle.
+    outcome: CycleOutcome,
+    links: Vec<WiredLink>,
+    differences: Vec<String>,
+    generation: Generation,
+    cycle: u64,
+    /// Switches whose reading this cycle still waits for; `None` once the cycle is decided.
+    waiting: Option<BTreeSet<DatapathId>>,
+    started_at: Timestamp,
+    /// The fabric was complete once, or patience ended: plans are made from then on.
+    planning: bool,
+    cycle_began: Timestamp,
+    last_cycle_us: u64,
+}
+
+impl Controller {
+    /// `key` authenticates the LLDP probes of this run; it must be hard to guess.
+    pub fn new(topology: Topology, settings: LoopSettings, key: Key, now: Timestamp) -> Self {
+        // A probe must live longer than a cycle: in virtual time a cycle can be half a minute.
+        let lldp_interval = Duration::from_millis(settings.lldp_interval_ms.max(settings.cycle_ms));
+        let discovery = Discovery::new(&topology, lldp_interval, key, now);
+        Self {
+            switches: switches::declared(&topology),
+            links: discovery.links(now),
+            discovery,
+            hosts: Hosts::new(&topology),
+            telemetry: Telemetry::new(&topology),
+            engine: Engine::new(&topology, &settings),
+            outcome: CycleOutcome::default(),
+            differences: Vec::new(),
+            generation: 0,
+            cycle: 0,
+            waiting: None,
+            started_at: now,
+            planning: false,
+            cycle_began: now,
+            last_cycle_us: 0,
+            topology,
+            settings,
+        }
+    }
+
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The last cycle is decided and every connected switch has confirmed its plan.
+    pub fn settled(&self) -> bool {
+        self.waiting.is_none() && self.switches.values().all(Switch::settled)
+    }
+
+    /// Takes one input; the same inputs at the same times give the same outputs.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Output {
+        let mut output = Output::default();
+        match input {
+            Input::Tick => self.begin_cycle(now, &mut output),
+            Input::GiveUp => self.close_cycle(now, &mut output),
+            Input::Event(event) => self.event(event, now, &mut output),
+        }
+        output
+    }
+
+    fn event(&mut self, event: Event, now: Timestamp, output: &mut Output) {
+        match event {
+            Event::SwitchUp { .. } | Event::SwitchDown { .. } | Event::PortChanged { .. } => {
+                self.session_event(event, now, output);
+            }
+            Event::PacketIn { datapath, in_port, data } => {
+                let heard = self.discovery.packet_in(datapath, in_port, &data, now);
+                match heard {
+                    Heard::Probe { changed: true } => self.network_changed(now, output),
+                    Heard::Probe { changed: false } | Heard::Foreign => {}
+                    Heard::Refused(why) => output.tell("lldp-refused", self.name(datapath), why),
+                    Heard::Other => self.host_frame(datapath, in_port, &data, now, output),
+                }
+            }
+            Event::Reading { datapath, reading } => self.reading(datapath, reading, now, output),
+            Event::ConnectionEnded { datapath, ended } => self.telemetry.ended(now, datapath, &ended),
+            Event::Installed { datapath, generation, counts } => {
+                if let Some(switch) = self.switches.get_mut(&datapath) {
+                    switch.confirm(generation, counts);
+                    output.view_changed = true;
+                }
+            }
+            Event::InstallFailed { datapath, generation, error } => {
+                let message = format!("plan {generation} was not taken: {error}");
+                if let Some(switch) = self.switches.get_mut(&datapath) {
+                    switch.last_error = Some(message.clone());
+                }
+                output.tell("plan-failed", self.name(datapath), message);
+            }
+        }
+    }
+
+    fn session_event(&mut self, event: Event, now: Timestamp, output: &mut Output) {
+        match event {
+            Event::SwitchUp { datapath, peer, description, ports } => {
+                let Some(switch) = self.switches.get_mut(&datapath) else {
+                    let message = format!("datapath {datapath} at {peer} is not in the topology; it is left alone");
+                    return output.tell("switch-unknown", None, message);
+                };
+                self.discovery.switch_up(datapath, &ports, now);
+                let message = format!("connected from {peer}: {}, {} ports", description.software, ports.len());
+                let ports = ports.into_iter().map(|port| (port.number, port)).collect();
+                switch.begin_session(switches::Session { peer, description, ports });
+                output.tell("switch-up", self.name(datapath), message);
+            }
+            Event::SwitchDown { datapath, reason } => {
+                let Some(switch) = self.switches.get_mut(&datapath) else { return };
+                switch.end_session();
+                self.discovery.switch_down(datapath, now);
+                output.tell("switch-down", self.name(datapath), reason);
+                self.no_reading_from(datapath, now, output);
+            }
+            Event::PortChanged { datapath, port, removed } => {
+                let Some(switch) = self.switches.get_mut(&datapath) else { return };
+                let changed = self.discovery.port_changed(datapath, &port, removed, now);
+                switch.port_changed(port, removed);
+                if !changed {
+                    output.view_changed = true;
+                    return;
+                }
+            }
+            _ => return,
+        }
+        self.network_changed(now, output);
+    }
+
+    /// ARP and whatever else a switch hands up that is not LLDP.
+    fn host_frame(
+        &mut self,
+        datapath: DatapathId,
+        port: crate::types::PortNo,
+        frame: &[u8],
+        now: Timestamp,
+        output: &mut Output,
+    ) {
+        let Some(node) = self.switches.get(&datapath).map(|switch| switch.node.index) else { return };
+        if self.discovery.is_wire(datapath, port, now) {
+            return;
+        }
+        let heard = self.hosts.packet_in(node, port, frame, now);
+        output.commands.extend(heard.reply.map(|data| Command::PacketOut { datapath, port, data }));
+        if heard.changed {
+            self.network_changed(now, output);
+        }
+    }
+
+    /// Links, hosts or sessions changed: says so, and plans anew where that makes a difference.
+    fn network_changed(&mut self, now: Timestamp, output: &mut Output) {
+        self.refresh_links(now, output);
+        self.replan(output);
+        output.view_changed = true;
+    }
+
+    fn refresh_links(&mut self, now: Timestamp, output: &mut Output) {
+        let links = self.discovery.links(now);
+        notices::links(&self.topology, &self.links, &links, output);
+        self.links = links;
+        let differences: Vec<String> =
+            self.discovery.differences(now).into_iter().chain(self.hosts.differences().map(str::to_owned)).collect();
+        for new in differences.iter().filter(|sentence| !self.differences.contains(sentence)) {
+            output.tell("difference", None, new.clone());
+        }
+        self.differences = differences;
+    }
+
+    fn name(&self, datapath: DatapathId) -> Option<NodeId> {
+        self.switches.get(&datapath).map(|switch| switch.node.id.clone())
+    }
+
+    fn datapath_of(&self, index: NodeIndex) -> Option<DatapathId> {
+        self.topology.by_index(index).map(|node| node.datapath)
+    }
+
+    /// Indices of the declared links that are not up.
+    fn down_links(&self) -> BTreeSet<usize> {
+        let declared = self.links.iter().take(self.topology.links.len()).enumerate();
+        declared.filter(|(_, link)| link.state == LinkState::Down).map(|(number, _)| number).collect()
+    }
+}
+
+impl Output {
+    fn tell(&mut self, kind: &'static str, node: Option<NodeId>, message: impl Into<String>) {
+        self.notices.push(Notice { kind, node, message: message.into() });
+        self.view_changed = true;
+    }
+}

@@ -17,6 +17,8 @@ pub(super) struct Switch {
     pub(super) reading: Option<Reading>,
     /// Plan last sent, kept across sessions: a switch that comes back is compared with it by its installer.
     pub(super) plan: Option<DatapathPlan>,
+    /// A plan was sent in this session.
+    pub(super) planned: bool,
     pub(super) wanted: Generation,
     pub(super) installed: Generation,
     pub(super) last_install: Option<InstallCounts>,
@@ -38,6 +40,7 @@ impl Switch {
             session: None,
             reading: None,
             plan: None,
+            planned: false,
             wanted: 0,
             installed: 0,
             last_install: None,
@@ -50,18 +53,24 @@ impl Switch {
         self.session.is_some()
     }
 
-    pub(super) fn port_up(&self, port: PortNo) -> bool {
-        self.session.as_ref().and_then(|session| session.ports.get(&port)).is_some_and(|port| port.up)
+    pub(super) fn port_changed(&mut self, port: Port, removed: bool) {
+        let Some(session) = &mut self.session else { return };
+        if removed {
+            session.ports.remove(&port.number);
+        } else {
+            session.ports.insert(port.number, port);
+        }
     }
 
     /// Nothing is under way: what the switch should have is confirmed, or nobody is there to confirm it.
     pub(super) fn settled(&self) -> bool {
-        !self.connected() || self.installed == self.wanted
+        !self.planned || self.installed == self.wanted
     }
 
     pub(super) fn begin_session(&mut self, session: Session) {
         self.session = Some(session);
         self.reading = None;
+        self.planned = false;
         self.installed = 0;
         self.install_total = InstallCounts::default();
         self.last_error = None;
@@ -70,6 +79,7 @@ impl Switch {
     pub(super) fn end_session(&mut self) {
         self.session = None;
         self.reading = None;
+        self.planned = false;
         self.installed = 0;
     }
 

@@ -430,7 +430,8 @@ mod tests {
     #[test]
     fn emulated_packets_read_back_as_themselves() {
         for (protocol, flags) in [(6, tcp::SYN), (6, tcp::FIN | tcp::ACK), (17, 0), (1, 0), (50, 0)] {
-            let mut packet = Packet::transport(&tuple(protocol), MacAddr([2, 0, 0, 0, 0, 1]), MacAddr::GATEWAY, flags, 60);
+            let mut packet =
+                Packet::transport(&tuple(protocol), MacAddr([2, 0, 0, 0, 0, 1]), MacAddr::GATEWAY, flags, 60);
             if !matches!(protocol, 6 | 17) {
                 packet.lanes[lane::L4_SRC] = 0;
                 packet.lanes[lane::L4_DST] = 0;
@@ -453,7 +454,10 @@ mod tests {
             match sliced.transport {
                 Some(etherparse::TransportSlice::Tcp(t)) => {
                     let header = t.to_header();
-                    assert_eq!(header.checksum, header.calc_checksum_ipv4(&ip.header().to_header(), t.payload()).unwrap());
+                    assert_eq!(
+                        header.checksum,
+                        header.calc_checksum_ipv4(&ip.header().to_header(), t.payload()).unwrap()
+                    );
                 }
                 Some(etherparse::TransportSlice::Udp(u)) => {
                     let header = u.to_header();

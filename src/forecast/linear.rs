@@ -135,8 +135,11 @@ impl LinearExpert {
         }
         let shifted: f64 = weights.iter().zip(&means).map(|(weight, mean)| weight * mean).sum();
         let intercept = model.intercept() * y_scale - shifted;
-        (intercept.is_finite() && weights.iter().all(|weight| weight.is_finite()))
-            .then_some(Fitted { weights, intercept, change_max })
+        (intercept.is_finite() && weights.iter().all(|weight| weight.is_finite())).then_some(Fitted {
+            weights,
+            intercept,
+            change_max,
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use super::hosts::Hosts;
 use super::paths::{Paths, Shadows};
 use super::{LinkState, WiredLink};
 use crate::config::{LinkKind, Node, Stage, Topology};
-use crate::plan::{AccessPlan, DatapathPlan, OutsidePlan, RolePlan, RouterPlan, ServiceSlots};
+use crate::plan::{AccessPlan, Choice, DatapathPlan, OutsidePlan, RolePlan, RouterPlan, ServiceSlots};
 use crate::types::{NodeIndex, PortNo, ServiceId};
 
 /// Everything that plans are made from.
@@ -31,7 +31,7 @@ pub struct Local<'f> {
     /// Its ports, as it told them; empty while it is not connected.
     pub ports: &'f BTreeSet<PortNo>,
     /// Slots of each service on this switch; a service without slots is left out. Third-stage switches only.
-    pub slots: &'f BTreeMap<ServiceId, Vec<NodeIndex>>,
+    pub choices: &'f BTreeMap<ServiceId, Choice>,
 }
 
 /// What `node` should hold.
@@ -59,10 +59,10 @@ fn access(fabric: &Fabric<'_>, local: &Local<'_>, node: &Node) -> AccessPlan {
         .services
         .iter()
         .filter_map(|service| {
-            let slots = local.slots.get(&service.id)?.clone();
+            let choice = local.choices.get(&service.id)?.clone();
             let mut prefixes = service.prefixes.clone();
             prefixes.sort_by_key(longest_first);
-            Some(ServiceSlots { service: service.id.clone(), number: service.number, prefixes, slots })
+            Some(ServiceSlots { service: service.id.clone(), number: service.number, prefixes, choice })
         })
         .collect();
     services.sort_by_key(|service| (service.prefixes.first().map(longest_first), service.number));
@@ -154,7 +154,9 @@ fn edge_ports(fabric: &Fabric<'_>, local: &Local<'_>, node: &Node) -> Vec<PortNo
 pub fn free_ports(links: &[WiredLink], ports: &BTreeSet<PortNo>, node: NodeIndex) -> BTreeSet<PortNo> {
     let taken: Option<BTreeSet<PortNo>> =
         links.iter().filter_map(|link| link.seen_from(node)).map(|(port, _)| port).collect();
-    taken.map(|taken| ports.difference(&taken).copied().filter(|port| port.0 < PHYSICAL_PORT_END).collect()).unwrap_or_default()
+    taken
+        .map(|taken| ports.difference(&taken).copied().filter(|port| port.0 < PHYSICAL_PORT_END).collect())
+        .unwrap_or_default()
 }
 
 /// Open vSwitch numbers physical ports below this; what is above are its own.

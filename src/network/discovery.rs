@@ -339,7 +339,10 @@ impl Discovery {
 
     /// Too early to have been heard.
     fn in_grace(&self, a: End, b: End, now: Timestamp) -> bool {
-        [a.0, b.0].into_iter().filter_map(|datapath| self.switches.get(&datapath)).any(|switch| now.since(switch.since) <= self.hold())
+        [a.0, b.0]
+            .into_iter()
+            .filter_map(|datapath| self.switches.get(&datapath))
+            .any(|switch| now.since(switch.since) <= self.hold())
     }
 
     /// Whether everything that can be found out at the start has been: every declared link has its ports and was seen in
@@ -380,12 +383,22 @@ impl Discovery {
                 continue;
             }
             told.extend([*here, there]);
-            sentences.push(format!("{} is wired to {}, which is not declared", self.end_name(*here), self.end_name(there)));
+            sentences.push(format!(
+                "{} is wired to {}, which is not declared",
+                self.end_name(*here),
+                self.end_name(there)
+            ));
         }
         sentences
     }
 
-    fn declared_difference(&self, link: &WiredLink, now: Timestamp, told: &mut BTreeSet<End>, sentences: &mut Vec<String>) {
+    fn declared_difference(
+        &self,
+        link: &WiredLink,
+        now: Timestamp,
+        told: &mut BTreeSet<End>,
+        sentences: &mut Vec<String>,
+    ) {
         let connected = |index| {
             let switch = self.datapaths.get(&index).and_then(|datapath| self.switches.get(datapath));
             switch.is_some_and(|switch| switch.connected && now.since(switch.since) > self.hold())

@@ -139,7 +139,9 @@ impl Hosts {
         }
         if let Some((pinned_mac, pinned_port)) = self.pinned.get(&address).copied() {
             let host = self.table.get_mut(&address).expect("declared hosts stay in the table");
-            let right = host.node == node && pinned_port.is_none_or(|pinned| pinned == port) && pinned_mac.is_none_or(|pinned| pinned == mac);
+            let right = host.node == node
+                && pinned_port.is_none_or(|pinned| pinned == port)
+                && pinned_mac.is_none_or(|pinned| pinned == mac);
             if !right {
                 let declared = host.id.clone();
                 self.complain(format!("{mac} claims {address} of {declared} at port {port} of node {node}, declared elsewhere or otherwise"));
@@ -215,7 +217,8 @@ impl Hosts {
             if self.asked.get(&host.address).is_some_and(|asked| now.since(*asked) < REQUEST_INTERVAL) {
                 continue;
             }
-            let subnet = self.subnets.iter().find(|subnet| subnet.node == host.node && subnet.net.contains(&host.address));
+            let subnet =
+                self.subnets.iter().find(|subnet| subnet.node == host.node && subnet.net.contains(&host.address));
             // Without a gateway the question is a probe, which a host answers as well (RFC 5227).
             let sender = subnet.and_then(|subnet| subnet.gateway).unwrap_or(Ipv4Addr::UNSPECIFIED);
             let frame = Arp::request(MacAddr::GATEWAY, sender, host.address).encode();

@@ -52,9 +52,8 @@ impl Paths {
         let mut hops: BTreeMap<NodeIndex, BTreeMap<NodeIndex, Vec<NextHop>>> = BTreeMap::new();
         for (target, node) in vertices.iter().copied().zip(&topology.nodes) {
             // Distances are measured from the target outwards, and only second-stage switches pass packets on.
-            let passing = EdgeFiltered::from_fn(&graph, |edge| {
-                edge.source() == target || stage(edge.source()) == Stage::Transit
-            });
+            let passing =
+                EdgeFiltered::from_fn(&graph, |edge| edge.source() == target || stage(edge.source()) == Stage::Transit);
             let distances = dijkstra(&passing, target, None, |edge| edge.weight().cost);
             for (&from, &distance) in &distances {
                 if from == target || !needs(stage(from), node.stage) {

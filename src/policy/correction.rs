@@ -71,7 +71,11 @@ impl Correction {
 
     /// Takes the cumulative choices of this switch while `wanted` (shares adding up to 1) was in force, and acts on
     /// them if the deviation is significant.
-    pub fn observe(&mut self, counters: &BTreeMap<NodeIndex, u64>, wanted: &BTreeMap<NodeIndex, f64>) -> Option<Finding> {
+    pub fn observe(
+        &mut self,
+        counters: &BTreeMap<NodeIndex, u64>,
+        wanted: &BTreeMap<NodeIndex, f64>,
+    ) -> Option<Finding> {
         let before = std::mem::replace(&mut self.last, counters.clone());
         let went_back = |(router, count): (&NodeIndex, &u64)| counters.get(router).is_none_or(|now| now < count);
         if self.settle > 0 {
@@ -219,7 +223,15 @@ mod tests {
     #[test]
     fn a_biased_hash_is_corrected() {
         // The low half of the slots is hit a tenth more often, and the router of slot 3 far more.
-        let hash = |slot: usize| if slot == 3 { 8.0 } else if slot < 128 { 1.1 } else { 1.0 };
+        let hash = |slot: usize| {
+            if slot == 3 {
+                8.0
+            } else if slot < 128 {
+                1.1
+            } else {
+                1.0
+            }
+        };
         for seed in 0..5 {
             let (_, tail, changes) = run(&hash, &[0.65, 0.35], seed);
             assert!((tail[0] - 0.65).abs() < 0.008, "seed {seed}: {tail:?}");

@@ -73,12 +73,7 @@ pub struct Selection {
 impl ShadowSet {
     /// Chooses up to `wanted` shadows. Failed ones leave at once and free places are filled at once; a shadow that
     /// still serves is replaced only by one that has been clearly better for long.
-    pub fn select(
-        &mut self,
-        candidates: &[Candidate],
-        wanted: usize,
-        name: &dyn Fn(NodeIndex) -> String,
-    ) -> Selection {
+    pub fn select(&mut self, candidates: &[Candidate], wanted: usize, name: &dyn Fn(NodeIndex) -> String) -> Selection {
         let mut changes = Vec::new();
         let mut ranked = self.rank(candidates);
         self.drop_failed(candidates, wanted, name, &mut changes);

@@ -13,29 +13,69 @@ pub mod openflow;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// The handshake is complete; nothing has been installed by this session yet.
-    SwitchUp { datapath: DatapathId, peer: String, description: Description, ports: Vec<Port> },
+    SwitchUp {
+        datapath: DatapathId,
+        peer: String,
+        description: Description,
+        ports: Vec<Port>,
+    },
     /// The session ended; the switch goes on forwarding by what it holds.
-    SwitchDown { datapath: DatapathId, reason: String },
-    PortChanged { datapath: DatapathId, port: Port, removed: bool },
-    PacketIn { datapath: DatapathId, in_port: PortNo, data: Vec<u8> },
+    SwitchDown {
+        datapath: DatapathId,
+        reason: String,
+    },
+    PortChanged {
+        datapath: DatapathId,
+        port: Port,
+        removed: bool,
+    },
+    PacketIn {
+        datapath: DatapathId,
+        in_port: PortNo,
+        data: Vec<u8>,
+    },
     /// Answer to [`Command::Collect`]. A part the switch did not answer is `None`/empty.
-    Reading { datapath: DatapathId, reading: Reading },
+    Reading {
+        datapath: DatapathId,
+        reading: Reading,
+    },
     /// A connection's entry left a first-stage table.
-    ConnectionEnded { datapath: DatapathId, ended: ConnectionEnded },
+    ConnectionEnded {
+        datapath: DatapathId,
+        ended: ConnectionEnded,
+    },
     /// Everything up to this generation is in the switch, confirmed by a barrier.
-    Installed { datapath: DatapathId, generation: Generation, counts: InstallCounts },
+    Installed {
+        datapath: DatapathId,
+        generation: Generation,
+        counts: InstallCounts,
+    },
     /// The switch refused a message of this generation. The installer retries; this says so.
-    InstallFailed { datapath: DatapathId, generation: Generation, error: String },
+    InstallFailed {
+        datapath: DatapathId,
+        generation: Generation,
+        error: String,
+    },
 }
 
 /// What the upper layers ask of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Bring the switch to this state, sending only the difference.
-    Install { datapath: DatapathId, generation: Generation, plan: Box<DatapathPlan> },
+    Install {
+        datapath: DatapathId,
+        generation: Generation,
+        plan: Box<DatapathPlan>,
+    },
     /// Read the counters once; answered by one [`Event::Reading`].
-    Collect { datapath: DatapathId },
-    PacketOut { datapath: DatapathId, port: PortNo, data: Vec<u8> },
+    Collect {
+        datapath: DatapathId,
+    },
+    PacketOut {
+        datapath: DatapathId,
+        port: PortNo,
+        data: Vec<u8>,
+    },
 }
 
 impl Command {

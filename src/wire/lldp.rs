@@ -145,7 +145,8 @@ impl Probe {
             match kind {
                 tlv::END => break,
                 tlv::TTL => {
-                    let seconds = content.first_chunk().ok_or_else(|| malformed("a time to live of 2 bytes", content.len()))?;
+                    let seconds =
+                        content.first_chunk().ok_or_else(|| malformed("a time to live of 2 bytes", content.len()))?;
                     ttl_s = Some(u16::from_be_bytes(*seconds));
                 }
                 tlv::ORGANISATION if content.starts_with(&OUI) && content.get(3) == Some(&SUBTYPE_PROBE) => {
@@ -184,8 +185,9 @@ fn split_tlv(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), LldpError> {
     let (head, rest) = bytes.split_first_chunk().ok_or_else(|| malformed("an end TLV", "the end of the frame"))?;
     let head = u16::from_be_bytes(*head);
     let length = usize::from(head & 0x1ff);
-    let (content, after) =
-        rest.split_at_checked(length).ok_or_else(|| malformed("a whole TLV", format!("{length} bytes of {}", rest.len())))?;
+    let (content, after) = rest
+        .split_at_checked(length)
+        .ok_or_else(|| malformed("a whole TLV", format!("{length} bytes of {}", rest.len())))?;
     let kind = u8::try_from(head >> 9).expect("seven bits fit");
     Ok((kind, content, after))
 }

@@ -143,8 +143,15 @@ impl Conntrack {
         };
         let expires = now + phase.timeout();
         let replied = phase == Phase::Established;
-        let connection =
-            Connection { opened_by_low: verdict.from_low, phase, replied, fins: [false; 2], mark, expires, visit: expires };
+        let connection = Connection {
+            opened_by_low: verdict.from_low,
+            phase,
+            replied,
+            fins: [false; 2],
+            mark,
+            expires,
+            visit: expires,
+        };
         self.connections.insert(verdict.key, connection);
         self.deadlines.push(Reverse((expires, verdict.key)));
     }
@@ -197,7 +204,9 @@ impl Connection {
             _ if self.fins == [true; 2] => Phase::TimeWait,
             _ if self.fins != [false; 2] => Phase::FinWait,
             Phase::SynSent if !from_opener && flags & tcp::SYN != 0 => Phase::SynReceived,
-            Phase::SynSent | Phase::SynReceived if from_opener && flags & tcp::SYN == 0 && self.replied => Phase::Established,
+            Phase::SynSent | Phase::SynReceived if from_opener && flags & tcp::SYN == 0 && self.replied => {
+                Phase::Established
+            }
             other => other,
         };
     }

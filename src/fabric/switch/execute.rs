@@ -6,9 +6,7 @@ use super::table::FlowId;
 use super::{Effect, Switch, TABLES};
 use crate::fabric::packet::{Packet, VLAN_PRESENT, lane, lane_of, number, tcp};
 use crate::types::{PortNo, Timestamp};
-use crate::wire::openflow::{
-    Action, CtAction, Field, Instruction, Match, NO_BUFFER, PacketIn, Subfield, port,
-};
+use crate::wire::openflow::{Action, CtAction, Field, Instruction, Match, NO_BUFFER, PacketIn, Subfield, port};
 
 /// Most levels of `resubmit`, group and recirculation inside one another (Open vSwitch: 64).
 const DEPTH_MAX: u32 = 64;
@@ -54,7 +52,13 @@ impl Switch {
     }
 
     /// Executes the actions of a PACKET_OUT.
-    pub(super) fn run_actions(&mut self, mut packet: Packet, actions: &[Action], now: Timestamp, out: &mut Vec<Effect>) {
+    pub(super) fn run_actions(
+        &mut self,
+        mut packet: Packet,
+        actions: &[Action],
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         let mut walk = Walk::new(now, out);
         self.apply(actions, &mut packet, &mut walk);
         self.finish(&mut packet, &mut walk);
@@ -168,7 +172,11 @@ impl Switch {
         run(|action| matches!(action, Action::PopVlan), self, walk);
         run(|action| matches!(action, Action::PushVlan(_)), self, walk);
         run(|action| matches!(action, Action::DecNwTtl | Action::SetNwTtl(_)), self, walk);
-        run(|action| matches!(action, Action::SetField(_) | Action::RegLoad { .. } | Action::RegMove { .. }), self, walk);
+        run(
+            |action| matches!(action, Action::SetField(_) | Action::RegLoad { .. } | Action::RegMove { .. }),
+            self,
+            walk,
+        );
         let kinds: [fn(&Action) -> bool; 4] = [
             |action| matches!(action, Action::Group(_)),
             |action| matches!(action, Action::Output { .. }),

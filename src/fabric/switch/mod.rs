@@ -12,18 +12,16 @@ mod group;
 mod learn;
 mod report;
 mod table;
-mod validate;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::fabric::packet::{Packet, lane};
 use crate::types::{DatapathId, MacAddr, PortNo, Timestamp};
-use crate::wire::openflow::{
-    FlowRemoved, PacketIn, PortDescription, PortStatus, flow_flags, port_bits, port_reason,
-};
+use crate::wire::openflow::{FlowRemoved, PacketIn, PortDescription, PortStatus, flow_flags, port_bits, port_reason};
 use conntrack::Conntrack;
 pub use conntrack::state as ct_state;
 use flow::Flow;

@@ -100,7 +100,11 @@ fn the_highest_priority_that_matches_wins() {
     let cases: Vec<(&str, Vec<FlowMod>, Vec<u32>)> = vec![
         ("a miss is dropped", vec![], vec![]),
         ("match all", vec![add(0, 0, Match::any(), vec![out(2)])], vec![2]),
-        ("more specific, lower priority", vec![add(0, 5, Match::any(), vec![out(2)]), add(0, 4, tcp_match(), vec![out(3)])], vec![2]),
+        (
+            "more specific, lower priority",
+            vec![add(0, 5, Match::any(), vec![out(2)]), add(0, 4, tcp_match(), vec![out(3)])],
+            vec![2],
+        ),
         (
             "prefix below exact",
             vec![
@@ -110,8 +114,16 @@ fn the_highest_priority_that_matches_wins() {
             ],
             vec![3],
         ),
-        ("flags under a mask", vec![add(0, 1, tcp_match().with_masked(Field::TcpFlags, 2u8, 0x12u8), vec![out(4)])], vec![4]),
-        ("same key, two priorities", vec![add(0, 1, tcp_match(), vec![out(2)]), add(0, 2, tcp_match(), vec![out(3)])], vec![3]),
+        (
+            "flags under a mask",
+            vec![add(0, 1, tcp_match().with_masked(Field::TcpFlags, 2u8, 0x12u8), vec![out(4)])],
+            vec![4],
+        ),
+        (
+            "same key, two priorities",
+            vec![add(0, 1, tcp_match(), vec![out(2)]), add(0, 2, tcp_match(), vec![out(3)])],
+            vec![3],
+        ),
         ("never back to where it came from", vec![add(0, 0, Match::any(), vec![out(1), out(2)])], vec![2]),
         ("but by IN_PORT", vec![add(0, 0, Match::any(), vec![Action::output(port::IN_PORT)])], vec![1]),
         ("flood", vec![add(0, 0, Match::any(), vec![Action::output(port::FLOOD)])], vec![2, 3, 4]),
@@ -146,7 +158,12 @@ fn registers_metadata_stack_and_tables() {
         &mut switch,
         vec![
             first,
-            add(3, 1, Match::any().with(Field::Metadata, 0x55u8).with_masked(Field::Reg(0), 0xabcdu32, 0xffffu32), swap),
+            add(
+                3,
+                1,
+                Match::any().with(Field::Metadata, 0x55u8).with_masked(Field::Reg(0), 0xabcdu32, 0xffffu32),
+                swap,
+            ),
             add(7, 1, Match::any().with(Field::Reg(1), 0xabu8), vec![out(2)]),
         ],
     );
@@ -181,9 +198,27 @@ fn groups_of_every_type() {
     let cases: Vec<(&str, GroupType, Vec<Bucket>, Vec<u32>, Vec<u32>)> = vec![
         ("all", GroupType::All, vec![bucket(0, 0, vec![out(2)]), bucket(0, 0, vec![out(3)])], vec![2, 3], vec![3]),
         ("indirect", GroupType::Indirect, vec![bucket(0, 0, vec![out(3)])], vec![3], vec![3]),
-        ("failover", GroupType::FastFailover, vec![bucket(0, 2, vec![out(2)]), bucket(0, 3, vec![out(3)])], vec![2], vec![3]),
-        ("weight 0 is never chosen", GroupType::Select, vec![bucket(0, 0, vec![out(2)]), bucket(1, 0, vec![out(4)])], vec![4], vec![4]),
-        ("dead bucket is not chosen", GroupType::Select, vec![bucket(9, 2, vec![out(2)]), bucket(1, 4, vec![out(4)])], vec![2, 4], vec![4]),
+        (
+            "failover",
+            GroupType::FastFailover,
+            vec![bucket(0, 2, vec![out(2)]), bucket(0, 3, vec![out(3)])],
+            vec![2],
+            vec![3],
+        ),
+        (
+            "weight 0 is never chosen",
+            GroupType::Select,
+            vec![bucket(0, 0, vec![out(2)]), bucket(1, 0, vec![out(4)])],
+            vec![4],
+            vec![4],
+        ),
+        (
+            "dead bucket is not chosen",
+            GroupType::Select,
+            vec![bucket(9, 2, vec![out(2)]), bucket(1, 4, vec![out(4)])],
+            vec![2, 4],
+            vec![4],
+        ),
     ];
     for (name, group_type, buckets, expected, with_port_2_down) in cases {
         let mut switch = switch();
@@ -263,7 +298,8 @@ fn guarded(limit: u32) -> Switch {
             add(0, 0, Match::any(), vec![Action::resubmit(5), Action::resubmit(1)]),
             add(1, 9, known(1), vec![out(2)]),
             {
-                let opening = tcp_match().with_masked(Field::TcpFlags, 2u8, 0x12u8).with_masked(Field::Reg(2), 0u8, 1u8);
+                let opening =
+                    tcp_match().with_masked(Field::TcpFlags, 2u8, 0x12u8).with_masked(Field::Reg(2), 0u8, 1u8);
                 add(1, 5, opening, vec![Action::Learn(Box::new(learn)), Action::resubmit(2)])
             },
             add(2, 1, Match::any().with_masked(Field::Reg(1), 1u8, 1u8), vec![out(2)]),
@@ -440,7 +476,11 @@ fn deletes_and_modifications_take_what_they_name() {
     let cases: Vec<(&str, Edit, usize)> = vec![
         ("everything", |r| r.table_id = TABLE_ALL, 4),
         ("one table", |_| (), 2),
-        ("covered by a match", |r| (r.table_id, r.matching) = (TABLE_ALL, Match::any().with(Field::EthType, 0x0800u16)), 3),
+        (
+            "covered by a match",
+            |r| (r.table_id, r.matching) = (TABLE_ALL, Match::any().with(Field::EthType, 0x0800u16)),
+            3,
+        ),
         ("by output", |r| (r.table_id, r.out_port) = (TABLE_ALL, PortNo(2)), 2),
         ("by cookie", |r| (r.table_id, r.cookie, r.cookie_mask) = (TABLE_ALL, 2, 3), 1),
         ("strict", |r| r.command = FlowModCommand::DeleteStrict, 0),
@@ -468,8 +508,12 @@ fn a_deleted_group_takes_its_flows_along() {
     let mut switch = switch();
     add_group(&mut switch, 1, GroupType::All, vec![]);
     install(&mut switch, vec![add(0, 0, Match::any(), vec![Action::Group(1)]), add(0, 1, ipv4(), vec![out(2)])]);
-    let delete =
-        GroupMod { command: GroupModCommand::Delete, group_type: GroupType::All, group_id: group::ALL, buckets: vec![] };
+    let delete = GroupMod {
+        command: GroupModCommand::Delete,
+        group_type: GroupType::All,
+        group_id: group::ALL,
+        buckets: vec![],
+    };
     switch.group_mod(&delete, at(1), &mut Vec::new()).unwrap();
     assert_eq!((switch.flow_count(), switch.group_descriptions().len()), (1, 0));
 }

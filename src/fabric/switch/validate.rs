@@ -58,7 +58,9 @@ impl Switch {
                 Instruction::GotoTable(next) if *next <= table || *next >= TABLES => {
                     return Err(refuse(BAD_INSTRUCTION, 2, "goto must go to a later table"));
                 }
-                Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => self.check_actions(actions)?,
+                Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
+                    self.check_actions(actions)?
+                }
                 Instruction::Meter(_) | Instruction::Other(_) => {
                     return Err(refuse(BAD_INSTRUCTION, 1, "instruction is not implemented"));
                 }

@@ -41,12 +41,7 @@ pub(super) fn reasons(
     reasons
 }
 
-fn signals(
-    decision: &RouterDecision,
-    assessment: &Assessment,
-    settings: &LoopSettings,
-    reasons: &mut Vec<String>,
-) {
+fn signals(decision: &RouterDecision, assessment: &Assessment, settings: &LoopSettings, reasons: &mut Vec<String>) {
     let available = f64::from(decision.capacity) - decision.load.occupied;
     if decision.crossed {
         reasons.push(format!(

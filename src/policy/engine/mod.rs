@@ -187,8 +187,13 @@ impl Engine {
             outcome.happenings.extend(selection.changes.iter().map(|change| (router.index, change.clone())));
         }
         let diversions = self.diversions();
-        let dead: BTreeSet<NodeIndex> =
-            self.routers.iter().zip(&inputs).filter(|(_, input)| !input.in_service).map(|(router, _)| router.index).collect();
+        let dead: BTreeSet<NodeIndex> = self
+            .routers
+            .iter()
+            .zip(&inputs)
+            .filter(|(_, input)| !input.in_service)
+            .map(|(router, _)| router.index)
+            .collect();
         self.splits.cycle(&input.chosen, &diversions, &dead, &mut outcome);
         outcome
     }

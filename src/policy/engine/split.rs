@@ -36,7 +36,8 @@ impl Splits {
         let base = |shares: &[(NodeId, f64)]| {
             shares.iter().filter_map(|(router, share)| Some((*indices.get(router)?, *share))).collect()
         };
-        let services = topology.services.iter().map(|service| Service { id: service.id.clone(), base: base(&service.shares) });
+        let services =
+            topology.services.iter().map(|service| Service { id: service.id.clone(), base: base(&service.shares) });
         let access = topology.nodes.iter().filter(|node| node.stage == Stage::Access).map(|node| node.index);
         Self {
             names: topology.nodes.iter().map(|node| (node.index, node.id.clone())).collect(),
@@ -73,7 +74,8 @@ impl Splits {
                     outcome.happenings.extend(told.map(|message| (*access, message)));
                 }
                 let slots = assign(&split.slots, &quantise(&split.correction.corrected(&wanted)));
-                let moved = slots.iter().enumerate().filter(|(slot, router)| split.slots.get(*slot) != Some(router)).count();
+                let moved =
+                    slots.iter().enumerate().filter(|(slot, router)| split.slots.get(*slot) != Some(router)).count();
                 if moved > 0 || slots.len() != split.slots.len() {
                     split.correction.slots_changed();
                     outcome.slots_changed = true;

@@ -1,0 +1,132 @@
+//! One cycle: ask for readings, wait for the last one, decide.
+
+use std::time::Duration;
+
+use super::{Controller, Output, START_PATIENCE, notices};
+use crate::config::Stage;
+use crate::network::Trust;
+use crate::policy::engine::{CycleInput, RouterInput};
+use crate::southbound::{Command, Reading};
+use crate::types::{DatapathId, NodeIndex, Timestamp};
+
+/// A reading older than so many cycles says nothing about now.
+const READING_AGE_CYCLES: u32 = 3;
+
+impl Controller {
+    /// Asks every connected switch for its counters. A cycle that still waits for some is decided without them.
+    pub(super) fn begin_cycle(&mut self, now: Timestamp, output: &mut Output) {
+        if self.waiting.is_some() {
+            self.close_cycle(now, output);
+        }
+        self.cycle += 1;
+        self.cycle_began = now;
+        output.commands.extend(self.discovery.poll(now));
+        self.ask_for_hosts(now, output);
+        let connected = self.switches.iter().filter(|(_, switch)| switch.connected());
+        let waiting: std::collections::BTreeSet<DatapathId> = connected.map(|(datapath, _)| *datapath).collect();
+        output.commands.extend(waiting.iter().map(|datapath| Command::Collect { datapath: *datapath }));
+        let nobody = waiting.is_empty();
+        self.waiting = Some(waiting);
+        if nobody {
+            self.close_cycle(now, output);
+        }
+    }
+
+    fn ask_for_hosts(&mut self, now: Timestamp, output: &mut Output) {
+        let ports = self
+            .switches
+            .values()
+            .filter(|switch| switch.connected() && matches!(switch.node.stage, Stage::Access | Stage::Outside))
+            .map(|switch| (switch.node.index, self.free_ports(switch)))
+            .collect();
+        let (requests, forgotten) = self.hosts.poll(&ports, now);
+        for request in requests {
+            let Some(datapath) = self.datapath_of(request.node) else { continue };
+            output.commands.push(Command::PacketOut { datapath, port: request.port, data: request.frame });
+        }
+        if forgotten {
+            self.network_changed(now, output);
+        }
+    }
+
+    pub(super) fn reading(&mut self, datapath: DatapathId, reading: Reading, now: Timestamp, output: &mut Output) {
+        self.telemetry.reading(now, datapath, &reading);
+        if let Some(switch) = self.switches.get_mut(&datapath) {
+            switch.reading = Some(reading);
+        }
+        self.no_reading_from(datapath, now, output);
+    }
+
+    /// Nothing more is to be waited for from this switch; after the last one the cycle is decided.
+    pub(super) fn no_reading_from(&mut self, datapath: DatapathId, now: Timestamp, output: &mut Output) {
+        let Some(waiting) = &mut self.waiting else { return };
+        waiting.remove(&datapath);
+        if waiting.is_empty() {
+            self.close_cycle(now, output);
+        }
+    }
+
+    /// Decides with the readings that are there.
+    pub(super) fn close_cycle(&mut self, now: Timestamp, output: &mut Output) {
+        let Some(missing) = self.waiting.take() else { return };
+        for datapath in &missing {
+            let name = self.name(*datapath);
+            output.tell("no-reading", name, "did not answer within the cycle; its last decision stands");
+        }
+        self.refresh_links(now, output);
+        self.planning |= self.complete(now);
+        let input = self.cycle_input(now);
+        let mut outcome = self.engine.cycle(now, &input);
+        for decision in &mut outcome.decisions {
+            decision.generation = self.generation;
+        }
+        notices::decisions(&self.outcome.decisions, &outcome.decisions, output);
+        for (node, sentence) in &outcome.happenings {
+            let name = self.topology.by_index(*node).map(|node| node.id.clone());
+            output.tell("policy", name, sentence.clone());
+        }
+        self.outcome = outcome;
+        self.replan(output);
+        self.last_cycle_us = now.0.saturating_sub(self.cycle_began.0);
+        output.view_changed = true;
+    }
+
+    /// Every declared switch is connected and every declared link was seen; or there was time enough.
+    fn complete(&self, now: Timestamp) -> bool {
+        let all_here = self.switches.values().all(super::Switch::connected) && self.discovery.settled(now);
+        all_here || now.since(self.started_at) >= START_PATIENCE
+    }
+
+    fn cycle_input(&self, now: Timestamp) -> CycleInput {
+        let age_max = Duration::from_millis(self.settings.cycle_ms) * READING_AGE_CYCLES;
+        let loads = self.telemetry.loads(now, age_max);
+        let mut input = CycleInput { down_links: self.down_links(), ..CycleInput::default() };
+        for switch in self.switches.values() {
+            let index = switch.node.index;
+            match switch.node.stage {
+                Stage::Router => {
+                    let load = loads.get(&index).copied();
+                    let in_service = !self.cut_off(index);
+                    input.routers.insert(index, RouterInput { load, connected: switch.connected(), in_service });
+                }
+                Stage::Access => {
+                    if let Some(reading) = &switch.reading {
+                        input.chosen.insert(index, reading.chosen.clone());
+                    }
+                }
+                Stage::Transit | Stage::Outside => {}
+            }
+        }
+        input
+    }
+
+    /// Every data link of this router is known to be down.
+    fn cut_off(&self, router: NodeIndex) -> bool {
+        let mut data = self
+            .links
+            .iter()
+            .filter(|link| link.kind == crate::config::LinkKind::Data && link.seen_from(router).is_some())
+            .peekable();
+        data.peek().is_some() && data.all(|link| link.trust == Trust::Dead)
+    }
+}

@@ -1,0 +1,80 @@
+//! From decisions and the network's state to one plan a switch; only plans that changed are sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::switches::Switch;
+use super::{Controller, Output};
+use crate::network::build::{Fabric, Local, datapath_plan, free_ports};
+use crate::network::paths::{Paths, Shadows};
+use crate::plan::Choice;
+use crate::policy::engine::{CycleOutcome, SlotAssignment};
+use crate::southbound::Command;
+use crate::types::{NodeIndex, PortNo, ServiceId};
+
+impl Controller {
+    /// Plans for every connected switch and sends what differs from the last plan of its session.
+    pub(super) fn replan(&mut self, output: &mut Output) {
+        if !self.planning || self.outcome.slots.is_empty() {
+            return;
+        }
+        let shadows = self.shadows();
+        let paths = Paths::compute(&self.topology, &self.links, &shadows);
+        let stand_ins = BTreeMap::new();
+        let fabric = Fabric {
+            topology: &self.topology,
+            links: &self.links,
+            paths: &paths,
+            hosts: &self.hosts,
+            shadows: &shadows,
+            stand_ins: &stand_ins,
+        };
+        let next = self.generation + 1;
+        let mut sent = false;
+        for (datapath, switch) in &mut self.switches {
+            let Some(session) = &switch.session else { continue };
+            let ports: BTreeSet<PortNo> = session.ports.keys().copied().collect();
+            let choices = choices(&self.outcome, switch.node.index);
+            let local = Local { ports: &ports, choices: &choices };
+            let plan = datapath_plan(&fabric, &local, &switch.node);
+            if switch.planned && switch.plan.as_ref() == Some(&plan) {
+                continue;
+            }
+            switch.planned = true;
+            switch.wanted = next;
+            switch.plan = Some(plan.clone());
+            output.commands.push(Command::Install { datapath: *datapath, generation: next, plan: Box::new(plan) });
+            sent = true;
+        }
+        if sent {
+            self.generation = next;
+            for decision in &mut self.outcome.decisions {
+                decision.generation = next;
+            }
+        }
+    }
+
+    fn shadows(&self) -> Shadows {
+        let index = |id| self.topology.node(id).map(|node| node.index);
+        self.outcome
+            .decisions
+            .iter()
+            .filter_map(|decision| {
+                let shadows = decision.shadows.iter().filter_map(|shadow| index(&shadow.router)).collect();
+                Some((index(&decision.router)?, shadows))
+            })
+            .collect()
+    }
+
+    /// Ports of a switch that no link takes: hosts can be behind them.
+    pub(super) fn free_ports(&self, switch: &Switch) -> Vec<PortNo> {
+        let Some(session) = &switch.session else { return Vec::new() };
+        let ports: BTreeSet<PortNo> = session.ports.keys().copied().collect();
+        free_ports(&self.links, &ports, switch.node.index).into_iter().collect()
+    }
+}
+
+fn choices(outcome: &CycleOutcome, access: NodeIndex) -> BTreeMap<ServiceId, Choice> {
+    let assignments = outcome.slots.get(&access).into_iter().flatten();
+    let choice = |assignment: &SlotAssignment| Choice { slots: assignment.slots.clone(), spread: assignment.spread };
+    assignments.map(|(service, assignment)| (service.clone(), choice(assignment))).collect()
+}

@@ -1,0 +1,123 @@
+//! What the controller shows of itself.
+
+use super::Controller;
+use super::switches::Switch;
+use super::view::{HostView, LinkView, ServiceShare, ServiceView, SwitchView, View};
+use crate::config::Service;
+use crate::plan::SLOTS;
+use crate::types::{NodeId, NodeIndex, Timestamp};
+
+impl Controller {
+    /// Everything visible just now.
+    pub fn view(&self, now: Timestamp) -> View {
+        View {
+            at: now,
+            started_at: self.started_at,
+            cycle: self.cycle,
+            cycle_ms: self.settings.cycle_ms,
+            policy: self.settings.policy,
+            generation: self.generation,
+            switches: self
+                .topology
+                .nodes
+                .iter()
+                .filter_map(|node| self.switches.get(&node.datapath))
+                .map(show_switch)
+                .collect(),
+            links: self.show_links(),
+            hosts: self.show_hosts(),
+            services: self.topology.services.iter().map(|service| self.show_service(service)).collect(),
+            routers: self.outcome.decisions.clone(),
+            differences: self.differences.clone(),
+            last_cycle_us: self.last_cycle_us,
+        }
+    }
+
+    fn node_name(&self, index: NodeIndex) -> NodeId {
+        self.topology.by_index(index).map_or_else(|| NodeId::new("?"), |node| node.id.clone())
+    }
+
+    fn show_links(&self) -> Vec<LinkView> {
+        self.links
+            .iter()
+            .map(|link| LinkView {
+                a: self.node_name(link.a),
+                a_port: link.a_port,
+                b: self.node_name(link.b),
+                b_port: link.b_port,
+                kind: link.kind,
+                latency_us: link.latency_us,
+                capacity_bps: link.capacity_bps,
+                state: link.state,
+            })
+            .collect()
+    }
+
+    fn show_hosts(&self) -> Vec<HostView> {
+        self.hosts
+            .iter()
+            .map(|host| HostView {
+                id: host.id.clone(),
+                address: host.address,
+                mac: host.mac,
+                node: self.node_name(host.node),
+                port: host.port,
+            })
+            .collect()
+    }
+
+    /// Shares over all third-stage switches together.
+    fn show_service(&self, service: &Service) -> ServiceView {
+        let assignments: Vec<_> = self.outcome.slots.values().filter_map(|slots| slots.get(&service.id)).collect();
+        let measured_over: u64 = assignments.iter().map(|assignment| assignment.measured_over).sum();
+        let share = |router: &NodeId, index: NodeIndex, base: f64| {
+            let slots =
+                assignments.iter().flat_map(|assignment| &assignment.slots).filter(|slot| **slot == index).count();
+            let wanted: f64 = assignments.iter().filter_map(|assignment| assignment.wanted.get(&index)).sum();
+            let measured: f64 = assignments
+                .iter()
+                .map(|assignment| {
+                    assignment.measured.get(&index).copied().unwrap_or(0.0) * assignment.measured_over as f64
+                })
+                .sum();
+            let count = assignments.len().max(1) as f64;
+            ServiceShare {
+                router: router.clone(),
+                base,
+                wanted: wanted / count,
+                installed: slots as f64 / (count * SLOTS as f64),
+                measured: (measured_over > 0).then(|| measured / measured_over as f64),
+                measured_over,
+            }
+        };
+        let base =
+            |router: &NodeId| service.shares.iter().find(|(id, _)| id == router).map_or(0.0, |(_, share)| *share);
+        let routers = self.topology.routers().map(|node| share(&node.id, node.index, base(&node.id)));
+        ServiceView {
+            service: service.id.clone(),
+            prefixes: service.prefixes.clone(),
+            routers: routers.filter(|share| share.base > 0.0 || share.wanted > 0.0 || share.installed > 0.0).collect(),
+        }
+    }
+}
+
+fn show_switch(switch: &Switch) -> SwitchView {
+    let session = switch.session.as_ref();
+    SwitchView {
+        node: switch.node.id.clone(),
+        index: switch.node.index,
+        stage: switch.node.stage,
+        protocol: switch.node.protocol,
+        datapath: switch.node.datapath,
+        connected: session.is_some(),
+        peer: session.map(|session| session.peer.clone()),
+        description: session.map(|session| session.description.clone()),
+        ports: session.map(|session| session.ports.values().cloned().collect()).unwrap_or_default(),
+        counters: switch.reading.as_ref().map(|reading| reading.ports.clone()).unwrap_or_default(),
+        installed: switch.installed,
+        wanted: switch.wanted,
+        last_install: switch.last_install,
+        install_total: switch.install_total,
+        last_error: switch.last_error.clone(),
+    }
+}
