@@ -84,3 +84,6 @@ pub fn declared_links(topology: &crate::config::Topology) -> Vec<WiredLink> {
     });
     wired.collect()
 }
+
+#[cfg(test)]
+mod tests;
