@@ -7,7 +7,7 @@ use crate::network::build::{Fabric, Local, datapath_plan};
 use crate::network::hosts::Hosts;
 use crate::network::paths::{Paths, Shadows};
 use crate::network::{WiredLink, declared_links};
-use crate::plan::{Attachment, DatapathPlan, NextHop, RolePlan, SLOTS};
+use crate::plan::{Attachment, Choice, DatapathPlan, NextHop, RolePlan, SLOTS, Spread};
 use crate::types::{MacAddr, NodeId, NodeIndex, PortNo};
 
 struct Bench {
@@ -41,9 +41,14 @@ impl Bench {
         let ports: BTreeSet<PortNo> = [1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 0xfffe].map(PortNo).into();
         let slots: Vec<NodeIndex> =
             (0..SLOTS).map(|slot| self.topology.routers().nth(slot % 4).unwrap().index).collect();
-        let slots = self.topology.services.iter().map(|service| (service.id.clone(), slots.clone())).collect();
+        let choices = self
+            .topology
+            .services
+            .iter()
+            .map(|service| (service.id.clone(), Choice { slots: slots.clone(), spread: Spread::Select }))
+            .collect();
         let node = self.topology.node(&NodeId::new(name)).unwrap();
-        datapath_plan(&fabric, &Local { ports: &ports, slots: &slots }, node)
+        datapath_plan(&fabric, &Local { ports: &ports, choices: &choices }, node)
     }
 
     fn index(&self, name: &str) -> NodeIndex {
@@ -75,7 +80,7 @@ fn third_stage() {
     assert_eq!(towards, ["r1", "r2", "r3", "r4", "t2", "t3"].map(|name| bench.index(name)));
     let RolePlan::Access(access) = plan.role else { panic!("{:?}", plan.role) };
     assert_eq!(access.services.len(), 1);
-    assert_eq!((access.services[0].number, access.services[0].slots.len()), (1, SLOTS));
+    assert_eq!((access.services[0].number, access.services[0].choice.slots.len()), (1, SLOTS));
     assert_eq!(access.remote_hosts.len(), 4);
     assert_eq!(access.remote_hosts[0], (Ipv4Addr::new(10, 1, 2, 1), bench.index("t2")));
     assert!(access.indirection.len() == 4 && access.indirection.iter().all(|(id, now)| id == now));
