@@ -3,5 +3,8 @@
 //! Nothing here is imported by the controller: an emulated fabric is on the far side of a TCP connection, as hardware
 //! would be. Time is handed in everywhere, so a day of traffic can pass in seconds.
 
+pub mod driver;
+pub mod network;
 pub mod packet;
+pub mod session;
 pub mod switch;
