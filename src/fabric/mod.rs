@@ -8,3 +8,4 @@ pub mod network;
 pub mod packet;
 pub mod session;
 pub mod switch;
+pub mod traffic;

@@ -168,6 +168,11 @@ impl Network {
         }
     }
 
+    /// Time has come to `now`; each switch notices when something happens to it.
+    pub fn set_time(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
     /// A host sends a packet; returns what was seen on its way, until nothing moves any more.
     pub fn send(&mut self, host: HostAt, packet: Packet) -> Vec<Sighting> {
         let NetworkHost { node, port, .. } = self.hosts[host];
