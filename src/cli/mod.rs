@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+pub mod bench;
 pub mod check;
 mod duration;
 
@@ -34,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Checks configuration and topology files
     Check(check::CheckArgs),
+    /// Measures this controller beside its peers
+    Bench(bench::BenchArgs),
 }
 
 /// What the user gave is wrong: the command ends with status 2 and this text.
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(args).await,
     }
 }
 
