@@ -109,6 +109,8 @@ pub struct RouterPlan {
     pub idle_timeout_s: u16,
     /// A connection that saw a FIN or RST keeps its slot for so long after its last packet.
     pub closing_timeout_s: u16,
+    /// A TCP connection whose handshake is not complete so long after its first packet is forgotten.
+    pub half_open_timeout_s: u16,
     /// Ports towards the second stage (connections are opened from there).
     pub inside_ports: Vec<PortNo>,
     /// Ports towards the outside.

@@ -85,6 +85,7 @@ fn router(fabric: &Fabric<'_>, node: &Node) -> RouterPlan {
         capacity_connections: settings.capacity_connections,
         idle_timeout_s: settings.idle_timeout_s,
         closing_timeout_s: settings.closing_timeout_s,
+        half_open_timeout_s: settings.half_open_timeout_s,
         inside_ports: data_to(false),
         outside_ports: data_to(true),
         stands_in_for: stands_in_for.into_iter().collect(),

@@ -9,6 +9,7 @@ mod errors;
 mod install;
 mod mapping;
 mod multipart;
+pub mod pipeline;
 mod session;
 pub mod state;
 mod vocabulary;
