@@ -5,3 +5,5 @@ mod skip;
 
 mod ovs;
 mod ovs_rules;
+mod properties;
+mod strategy;

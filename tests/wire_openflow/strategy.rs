@@ -1,0 +1,464 @@
+//! Any frame that has a form on the wire.
+
+use foreshadow::types::{MacAddr, PortNo};
+use foreshadow::wire::openflow::*;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+const NAMED: &[Field] = &[
+    Field::InPort,
+    Field::Metadata,
+    Field::EthDst,
+    Field::EthSrc,
+    Field::EthType,
+    Field::VlanVid,
+    Field::VlanPcp,
+    Field::IpDscp,
+    Field::IpEcn,
+    Field::IpProto,
+    Field::Ipv4Src,
+    Field::Ipv4Dst,
+    Field::TcpSrc,
+    Field::TcpDst,
+    Field::UdpSrc,
+    Field::UdpDst,
+    Field::Icmpv4Type,
+    Field::Icmpv4Code,
+    Field::ArpOp,
+    Field::ArpSpa,
+    Field::ArpTpa,
+    Field::ArpSha,
+    Field::ArpTha,
+    Field::Ipv6Src,
+    Field::Ipv6Dst,
+    Field::Icmpv6Type,
+    Field::Icmpv6Code,
+    Field::Ipv6NdTarget,
+    Field::Ipv6NdSll,
+    Field::Ipv6NdTll,
+    Field::TunnelId,
+    Field::TcpFlags,
+    Field::CtState,
+    Field::CtZone,
+    Field::CtMark,
+    Field::IpTtl,
+];
+
+/// A field whose header takes 4 bytes.
+fn short_field() -> impl Strategy<Value = Field> {
+    prop_oneof![
+        4 => proptest::sample::select(NAMED),
+        2 => (0u8..16).prop_map(Field::Reg),
+        // Classes that no named field has.
+        1 => (2u16..0x8000, 0u8..128, 0u8..=16)
+            .prop_map(|(class, number, length)| Field::Other { class, number, length }),
+    ]
+}
+
+fn field() -> impl Strategy<Value = Field> {
+    let experimenter = (any::<u32>(), 0u8..128, 0u8..=16)
+        .prop_map(|(experimenter, number, length)| Field::Experimenter { experimenter, number, length });
+    prop_oneof![6 => short_field(), 1 => experimenter]
+}
+
+fn match_field() -> impl Strategy<Value = MatchField> {
+    (field(), any::<u128>(), option::of(any::<u128>())).prop_map(|(field, value, mask)| {
+        let all = field.all_ones();
+        MatchField { field, value: value & all, mask: mask.map(|mask| mask & all) }
+    })
+}
+
+fn wide_field() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 17..100).prop_map(|value| {
+        let length = u8::try_from(value.len()).expect("below 100");
+        [&[0x00, 0x01, 40 << 1, length], &value[..]].concat()
+    })
+}
+
+pub(crate) fn matching() -> impl Strategy<Value = Match> {
+    (vec(match_field(), 0..8), vec(wide_field(), 0..2)).prop_map(|(fields, wide)| Match { fields, wide: wide.concat() })
+}
+
+fn packed_subfield() -> impl Strategy<Value = Subfield> {
+    (short_field(), 0u16..1024, 1u16..=64).prop_map(|(field, offset, n_bits)| Subfield { field, offset, n_bits })
+}
+
+fn subfield() -> impl Strategy<Value = Subfield> {
+    (field(), any::<u16>(), any::<u16>()).prop_map(|(field, offset, n_bits)| Subfield { field, offset, n_bits })
+}
+
+fn learn_spec() -> impl Strategy<Value = LearnSpec> {
+    let source = prop_oneof![
+        (field(), any::<u16>()).prop_map(|(field, offset)| LearnSource::Field { field, offset }),
+        any::<u128>().prop_map(LearnSource::Immediate),
+    ];
+    let target = prop_oneof![
+        (field(), any::<u16>()).prop_map(|(field, offset)| LearnTarget::Match { field, offset }),
+        (field(), any::<u16>()).prop_map(|(field, offset)| LearnTarget::Load { field, offset }),
+        Just(LearnTarget::Output),
+    ];
+    (source, target, 1u16..=128).prop_map(|(source, target, n_bits)| {
+        let source = match source {
+            LearnSource::Immediate(value) if n_bits < 128 => LearnSource::Immediate(value & ((1 << n_bits) - 1)),
+            other => other,
+        };
+        LearnSpec { source, target, n_bits }
+    })
+}
+
+fn learn() -> impl Strategy<Value = LearnAction> {
+    let numbers = (any::<[u16; 5]>(), any::<u64>(), 0u16..4, any::<u8>());
+    let result = option::of((field(), any::<u16>()));
+    (numbers, prop_oneof![Just(0), any::<u32>()], result, vec(learn_spec(), 0..6)).prop_map(
+        |(
+            ([idle_timeout, hard_timeout, priority, fin_idle_timeout, fin_hard_timeout], cookie, flags, table),
+            limit,
+            result,
+            specs,
+        )| {
+            LearnAction {
+                idle_timeout,
+                hard_timeout,
+                priority,
+                cookie,
+                flags: flags | if result.is_some() { learn_flags::WRITE_RESULT } else { 0 },
+                table,
+                fin_idle_timeout,
+                fin_hard_timeout,
+                limit,
+                result: result.map(|(field, offset)| Subfield { field, offset, n_bits: 1 }),
+                specs,
+            }
+        },
+    )
+}
+
+fn opaque(kinds: std::ops::Range<u16>) -> impl Strategy<Value = Vec<u8>> {
+    (kinds, 1usize..5).prop_flat_map(|(kind, words)| {
+        vec(any::<u8>(), words * 8 - 4).prop_map(move |body| {
+            let length = u16::try_from(words * 8).expect("small");
+            [&kind.to_be_bytes()[..], &length.to_be_bytes(), &body].concat()
+        })
+    })
+}
+
+/// Any action but `ct`.
+fn simple_action() -> impl Strategy<Value = Action> {
+    let multipath = (any::<[u16; 4]>(), any::<u32>(), packed_subfield()).prop_map(
+        |([fields, basis, algorithm, max_link], arg, target)| {
+            Action::Multipath(MultipathAction { fields, basis, algorithm, max_link, arg, target })
+        },
+    );
+    prop_oneof![
+        (any::<u32>(), any::<u16>()).prop_map(|(port, max_len)| Action::Output { port: PortNo(port), max_len }),
+        any::<u32>().prop_map(Action::Group),
+        any::<u32>().prop_map(Action::SetQueue),
+        any::<u16>().prop_map(Action::PushVlan),
+        Just(Action::PopVlan),
+        any::<u8>().prop_map(Action::SetNwTtl),
+        Just(Action::DecNwTtl),
+        match_field().prop_map(Action::SetField),
+        (packed_subfield(), any::<u64>()).prop_map(|(target, value)| Action::RegLoad { target, value }),
+        (subfield(), field(), any::<u16>()).prop_map(|(source, field, offset)| Action::RegMove {
+            source,
+            target: Subfield { field, offset, n_bits: source.n_bits },
+        }),
+        (any::<u16>(), any::<u8>()).prop_map(|(in_port, table)| Action::Resubmit { in_port, table }),
+        (packed_subfield(), any::<u16>()).prop_map(|(source, max_len)| Action::OutputReg { source, max_len }),
+        learn().prop_map(|learn| Action::Learn(Box::new(learn))),
+        multipath,
+        subfield().prop_map(Action::StackPush),
+        subfield().prop_map(Action::StackPop),
+        (any::<u16>(), any::<u16>())
+            .prop_map(|(fin_idle_timeout, fin_hard_timeout)| Action::FinTimeout { fin_idle_timeout, fin_hard_timeout }),
+        opaque(1..17).prop_map(Action::Other),
+    ]
+}
+
+pub(crate) fn action() -> impl Strategy<Value = Action> {
+    let ct = (any::<[u16; 3]>(), any::<u8>(), vec(simple_action(), 0..4)).prop_map(
+        |([flags, zone, alg], recirc_table, exec)| {
+            Action::Ct(Box::new(CtAction { flags, zone, recirc_table, alg, exec }))
+        },
+    );
+    prop_oneof![18 => simple_action(), 1 => ct]
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    vec(action(), 0..5)
+}
+
+fn instruction() -> impl Strategy<Value = Instruction> {
+    prop_oneof![
+        any::<u8>().prop_map(Instruction::GotoTable),
+        (any::<u64>(), any::<u64>()).prop_map(|(metadata, mask)| Instruction::WriteMetadata { metadata, mask }),
+        actions().prop_map(Instruction::WriteActions),
+        actions().prop_map(Instruction::ApplyActions),
+        Just(Instruction::ClearActions),
+        any::<u32>().prop_map(Instruction::Meter),
+        opaque(7..0xffff).prop_map(Instruction::Other),
+    ]
+}
+
+fn bucket() -> impl Strategy<Value = Bucket> {
+    (any::<u16>(), any::<u32>(), any::<u32>(), actions()).prop_map(|(weight, watch_port, watch_group, actions)| {
+        Bucket { weight, watch_port: PortNo(watch_port), watch_group, actions }
+    })
+}
+
+fn group_type() -> impl Strategy<Value = GroupType> {
+    proptest::sample::select(&[GroupType::All, GroupType::Select, GroupType::Indirect, GroupType::FastFailover][..])
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..200)
+}
+
+fn port_description() -> impl Strategy<Value = PortDescription> {
+    (any::<u32>(), any::<[u8; 6]>(), "[a-zA-Z0-9é-]{0,7}", any::<[u32; 8]>()).prop_map(
+        |(port_no, hw_addr, name, [config, state, current, advertised, supported, peer, speed, max])| PortDescription {
+            port_no: PortNo(port_no),
+            hw_addr: MacAddr(hw_addr),
+            name,
+            config,
+            state,
+            current,
+            advertised,
+            supported,
+            peer,
+            current_speed_kbps: speed,
+            max_speed_kbps: max,
+        },
+    )
+}
+
+fn flow_mod() -> impl Strategy<Value = FlowMod> {
+    use FlowModCommand::{Add, Delete, DeleteStrict, Modify, ModifyStrict};
+    let command = proptest::sample::select(&[Add, Modify, ModifyStrict, Delete, DeleteStrict][..]);
+    let numbers = (any::<[u64; 2]>(), any::<[u32; 3]>(), any::<[u16; 4]>(), any::<u8>());
+    (command, numbers, matching(), vec(instruction(), 0..4)).prop_map(
+        |(
+            command,
+            ([cookie, cookie_mask], [buffer_id, out_port, out_group], times, table_id),
+            matching,
+            instructions,
+        )| {
+            let [idle_timeout, hard_timeout, priority, flags] = times;
+            FlowMod {
+                cookie,
+                cookie_mask,
+                table_id,
+                command,
+                idle_timeout,
+                hard_timeout,
+                priority,
+                buffer_id,
+                out_port: PortNo(out_port),
+                out_group,
+                flags,
+                matching,
+                instructions,
+            }
+        },
+    )
+}
+
+fn flow_removed() -> impl Strategy<Value = FlowRemoved> {
+    (any::<[u64; 3]>(), any::<[u32; 2]>(), any::<[u16; 3]>(), any::<[u8; 2]>(), matching()).prop_map(
+        |([cookie, packet_count, byte_count], [duration_sec, duration_nsec], times, [reason, table_id], matching)| {
+            let [priority, idle_timeout, hard_timeout] = times;
+            FlowRemoved {
+                cookie,
+                priority,
+                reason,
+                table_id,
+                duration_sec,
+                duration_nsec,
+                idle_timeout,
+                hard_timeout,
+                packet_count,
+                byte_count,
+                matching,
+            }
+        },
+    )
+}
+
+fn packet_in() -> impl Strategy<Value = PacketIn> {
+    (any::<u32>(), any::<u16>(), any::<[u8; 2]>(), any::<u64>(), matching(), bytes()).prop_map(
+        |(buffer_id, total_len, [reason, table_id], cookie, matching, data)| PacketIn {
+            buffer_id,
+            total_len,
+            reason,
+            table_id,
+            cookie,
+            matching,
+            data,
+        },
+    )
+}
+
+fn flow_stats_request() -> impl Strategy<Value = FlowStatsRequest> {
+    (any::<u8>(), any::<[u32; 2]>(), any::<[u64; 2]>(), matching()).prop_map(
+        |(table_id, [out_port, out_group], [cookie, cookie_mask], matching)| FlowStatsRequest {
+            table_id,
+            out_port: PortNo(out_port),
+            out_group,
+            cookie,
+            cookie_mask,
+            matching,
+        },
+    )
+}
+
+fn multipart_request() -> impl Strategy<Value = MultipartRequest> {
+    use MultipartRequestBody as Body;
+    let body = prop_oneof![
+        Just(Body::Description),
+        flow_stats_request().prop_map(Body::Flow),
+        flow_stats_request().prop_map(Body::Aggregate),
+        any::<u32>().prop_map(|port| Body::PortStats(PortNo(port))),
+        any::<u32>().prop_map(Body::GroupStats),
+        Just(Body::GroupDescription),
+        Just(Body::PortDescription),
+        (14u16.., bytes()).prop_map(|(multipart_type, body)| Body::Other { multipart_type, body }),
+    ];
+    (any::<bool>(), body).prop_map(|(more, body)| MultipartRequest { more, body })
+}
+
+fn flow_stats() -> impl Strategy<Value = FlowStats> {
+    (flow_removed(), vec(instruction(), 0..3), any::<u16>()).prop_map(|(flow, instructions, flags)| FlowStats {
+        table_id: flow.table_id,
+        duration_sec: flow.duration_sec,
+        duration_nsec: flow.duration_nsec,
+        priority: flow.priority,
+        idle_timeout: flow.idle_timeout,
+        hard_timeout: flow.hard_timeout,
+        flags,
+        cookie: flow.cookie,
+        packet_count: flow.packet_count,
+        byte_count: flow.byte_count,
+        matching: flow.matching,
+        instructions,
+    })
+}
+
+fn port_stats() -> impl Strategy<Value = PortStats> {
+    (any::<[u32; 3]>(), any::<[u64; 12]>()).prop_map(|([port_no, duration_sec, duration_nsec], c)| PortStats {
+        port_no,
+        rx_packets: c[0],
+        tx_packets: c[1],
+        rx_bytes: c[2],
+        tx_bytes: c[3],
+        rx_dropped: c[4],
+        tx_dropped: c[5],
+        rx_errors: c[6],
+        tx_errors: c[7],
+        rx_frame_err: c[8],
+        rx_over_err: c[9],
+        rx_crc_err: c[10],
+        collisions: c[11],
+        duration_sec,
+        duration_nsec,
+    })
+}
+
+fn group_stats() -> impl Strategy<Value = GroupStats> {
+    (any::<[u32; 4]>(), any::<[u64; 2]>(), vec(any::<(u64, u64)>(), 0..5)).prop_map(
+        |([group_id, ref_count, duration_sec, duration_nsec], [packet_count, byte_count], buckets)| GroupStats {
+            group_id,
+            ref_count,
+            packet_count,
+            byte_count,
+            duration_sec,
+            duration_nsec,
+            buckets,
+        },
+    )
+}
+
+fn multipart_reply() -> impl Strategy<Value = MultipartReply> {
+    use MultipartReplyBody as Body;
+    let text = || "[ -~]{0,255}";
+    let description = (text(), text(), text(), "[ -~]{0,31}", text()).prop_map(
+        |(manufacturer, hardware, software, serial, datapath)| SwitchDescription {
+            manufacturer,
+            hardware,
+            software,
+            serial,
+            datapath,
+        },
+    );
+    let aggregate = (any::<u64>(), any::<u64>(), any::<u32>())
+        .prop_map(|(packet_count, byte_count, flow_count)| AggregateStats { packet_count, byte_count, flow_count });
+    let group = (group_type(), any::<u32>(), vec(bucket(), 0..4))
+        .prop_map(|(group_type, group_id, buckets)| GroupDescription { group_type, group_id, buckets });
+    let body = prop_oneof![
+        description.prop_map(Body::Description),
+        vec(flow_stats(), 0..4).prop_map(Body::Flow),
+        aggregate.prop_map(Body::Aggregate),
+        vec(port_stats(), 0..4).prop_map(Body::PortStats),
+        vec(group_stats(), 0..4).prop_map(Body::GroupStats),
+        vec(group, 0..4).prop_map(Body::GroupDescription),
+        vec(port_description(), 0..4).prop_map(Body::PortDescription),
+        (14u16.., bytes()).prop_map(|(multipart_type, body)| Body::Other { multipart_type, body }),
+    ];
+    (any::<bool>(), body).prop_map(|(more, body)| MultipartReply { more, body })
+}
+
+pub(crate) fn message() -> impl Strategy<Value = Message> {
+    use GroupModCommand::{Add, Delete, Modify};
+    let config =
+        || (any::<u16>(), any::<u16>()).prop_map(|(flags, miss_send_len)| SwitchConfig { flags, miss_send_len });
+    let role = || (any::<u32>(), any::<u64>()).prop_map(|(role, generation_id)| Role { role, generation_id });
+    let features = (any::<u64>(), any::<[u32; 3]>(), any::<[u8; 2]>()).prop_map(
+        |(datapath_id, [n_buffers, capabilities, reserved], [n_tables, auxiliary_id])| Features {
+            datapath_id,
+            n_buffers,
+            n_tables,
+            auxiliary_id,
+            capabilities,
+            reserved,
+        },
+    );
+    let packet_out = (any::<[u32; 2]>(), actions(), bytes()).prop_map(|([buffer_id, in_port], actions, data)| {
+        PacketOut { buffer_id, in_port: PortNo(in_port), actions, data }
+    });
+    let group_mod =
+        (proptest::sample::select(&[Add, Modify, Delete][..]), group_type(), any::<u32>(), vec(bucket(), 0..4))
+            .prop_map(|(command, group_type, group_id, buckets)| GroupMod { command, group_type, group_id, buckets });
+    let error = (any::<u16>(), any::<u16>(), bytes()).prop_map(|(error_type, code, data)| ErrorMessage {
+        error_type,
+        code,
+        data,
+    });
+    let unit = proptest::sample::select(
+        &[Message::FeaturesRequest, Message::GetConfigRequest, Message::BarrierRequest, Message::BarrierReply][..],
+    );
+    prop_oneof![
+        option::of(any::<u64>()).prop_map(|versions| Message::Hello(Hello { versions })),
+        error.prop_map(Message::Error),
+        bytes().prop_map(Message::EchoRequest),
+        bytes().prop_map(Message::EchoReply),
+        unit,
+        features.prop_map(Message::FeaturesReply),
+        config().prop_map(Message::GetConfigReply),
+        config().prop_map(Message::SetConfig),
+        packet_in().prop_map(Message::PacketIn),
+        flow_removed().prop_map(Message::FlowRemoved),
+        (any::<u8>(), port_description()).prop_map(|(reason, port)| Message::PortStatus(PortStatus { reason, port })),
+        packet_out.prop_map(Message::PacketOut),
+        flow_mod().prop_map(Message::FlowMod),
+        group_mod.prop_map(Message::GroupMod),
+        multipart_request().prop_map(Message::MultipartRequest),
+        multipart_reply().prop_map(Message::MultipartReply),
+        role().prop_map(Message::RoleRequest),
+        role().prop_map(Message::RoleReply),
+        (26u8.., bytes()).prop_map(|(message_type, body)| Message::Other { message_type, body }),
+    ]
+}
+
+pub(crate) fn frame() -> impl Strategy<Value = Frame> {
+    (any::<u32>(), message()).prop_map(|(xid, message)| Frame::new(xid, message))
+}
