@@ -5,5 +5,7 @@ mod skip;
 
 mod ovs;
 mod ovs_rules;
+mod peers;
 mod properties;
+mod samples;
 mod strategy;
