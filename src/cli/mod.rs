@@ -18,6 +18,8 @@ use tracing_subscriber::EnvFilter;
 pub mod bench;
 pub mod check;
 mod duration;
+pub mod program;
+pub mod run;
 
 pub use duration::parse_duration;
 
@@ -37,6 +39,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Measures this controller beside its peers
     Bench(bench::BenchArgs),
+    /// Runs the controller
+    Run(run::RunArgs),
 }
 
 /// What the user gave is wrong: the command ends with status 2 and this text.
@@ -67,6 +71,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(args).await,
+        Command::Run(args) => run::run(&args).await,
     }
 }
 

@@ -30,6 +30,9 @@ mod show;
 mod switches;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 use switches::Switch;
 
 /// A fabric whose switches are not all there, or not all seen by LLDP, is planned for all the same after this time.

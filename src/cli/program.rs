@@ -1,0 +1,109 @@
+//! A running controller put together: southbound listener, control loop, REST. `run` and `demo` start the same one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Topology};
+use crate::controller::driver::{self, Clockwork, Publisher, Switchboard};
+use crate::controller::feed::Feed;
+use crate::controller::view::View;
+use crate::controller::Controller;
+use crate::northbound::{self, NorthState};
+use crate::southbound::openflow::{AgentSettings, CommandError, Southbound, SouthboundSettings, WallClock, pipeline};
+use crate::southbound::Command;
+use crate::types::Timestamp;
+use crate::wire::lldp::Key;
+
+/// Handles on what was started.
+#[derive(Debug)]
+pub struct Program {
+    pub openflow: SocketAddr,
+    pub http: SocketAddr,
+    pub view: watch::Receiver<Arc<View>>,
+    pub feed: Feed,
+    tasks: JoinSet<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+}
+
+impl Program {
+    /// Opens both listeners and starts the loop, which sees its first moment as `now`.
+    pub async fn start(
+        config: &Config,
+        topology: Topology,
+        clockwork: Clockwork,
+        now: Timestamp,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        // Whatever ends the program, or only this, ends its parts.
+        let shutdown = shutdown.child_token();
+        let http = northbound::listen(config.http_listen).await?;
+        let settings = SouthboundSettings {
+            agent: AgentSettings::default(),
+            mapping: pipeline::MAPPING,
+            clock: Arc::new(WallClock::default()),
+        };
+        let (southbound, events) = Southbound::listen(config.openflow_listen, settings)?;
+        let controller = Controller::new(topology, config.cycle.clone(), probe_key(), now);
+        let (publish, view) = watch::channel(Arc::new(controller.view(now)));
+        let feed = Feed::new();
+        let mut program = Self {
+            openflow: southbound.address(),
+            http: http.local_addr().context("the HTTP listener has no address")?,
+            view: view.clone(),
+            feed: feed.clone(),
+            tasks: JoinSet::new(),
+            shutdown: shutdown.clone(),
+        };
+        tracing::info!(address = %program.http, "serving REST and the page");
+        let state = NorthState::new(view, feed.clone());
+        let stop = shutdown.clone();
+        program.tasks.spawn(async move { Ok(northbound::serve(http, state, stop).await?) });
+        program.tasks.spawn(async move {
+            let publisher = Publisher { view: publish, feed };
+            driver::run(controller, events, Sessions(&southbound), clockwork, publisher, shutdown).await;
+            southbound.shutdown().await;
+            Ok(())
+        });
+        Ok(program)
+    }
+
+    /// Until the shutdown token is cancelled, or a part fails.
+    pub async fn finished(&mut self) -> anyhow::Result<()> {
+        let first = self.tasks.join_next().await;
+        self.shutdown.cancel();
+        let mut outcome = first.map_or(Ok(()), |ended| ended.context("a task panicked")?);
+        while let Some(ended) = self.tasks.join_next().await {
+            outcome = outcome.and(ended.context("a task panicked")?);
+        }
+        outcome
+    }
+
+    /// Ends every part; switches go on forwarding by what they hold.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.shutdown.cancel();
+        self.finished().await
+    }
+}
+
+/// Commands towards OpenFlow sessions.
+struct Sessions<'s>(&'s Southbound);
+
+impl Switchboard for Sessions<'_> {
+    fn send(&mut self, command: Command) {
+        match self.0.send(command) {
+            // The session may have ended since the controller heard of it last; its end is on the way as an event.
+            Ok(()) | Err(CommandError::NotConnected(_)) => {}
+            Err(error @ CommandError::QueueFull(_)) => tracing::warn!(%error, "command dropped"),
+        }
+    }
+}
+
+/// LLDP probes of this run are told from forged ones, and from those of another run.
+fn probe_key() -> Key {
+    Key([rand::random(), rand::random()])
+}
