@@ -182,14 +182,12 @@ impl Installer {
 
     pub fn tick(&mut self, session: &mut Session, now: Timestamp) {
         if self.next_deadline().is_some_and(|deadline| now >= deadline) {
-            match std::mem::replace(&mut self.phase, Phase::Idle) {
+            match &self.phase {
                 Phase::Reading(reading) => {
                     session.forget(reading.flows_xid);
                     session.forget(reading.groups_xid);
-                    self.fail(
-                        format!("the switch did not tell what it holds within {:?}", self.settings.answer_timeout),
-                        now,
-                    );
+                    let limit = self.settings.answer_timeout;
+                    self.fail(format!("the switch did not tell what it holds within {limit:?}"), now);
                 }
                 Phase::Sending(work) => {
                     for xid in work.in_flight.keys().chain(work.barrier.iter().map(|(xid, _)| xid)) {
@@ -197,7 +195,7 @@ impl Installer {
                     }
                     self.fail(format!("no answer to a barrier within {:?}", self.settings.answer_timeout), now);
                 }
-                Phase::BackOff { .. } | Phase::Idle => {}
+                Phase::BackOff { .. } | Phase::Idle => self.phase = Phase::Idle,
             }
         }
         self.pump(session, now);

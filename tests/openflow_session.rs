@@ -1,0 +1,517 @@
+//! OpenFlow sessions against a switch made of memory: handshake, liveness, errors, installation, reading.
+
+mod openflow;
+
+use std::time::Duration;
+
+use foreshadow::southbound::openflow::{
+    AgentSettings, CloseReason, Phase, Session, SessionEvent, SessionSettings, SwitchAgent,
+};
+use foreshadow::southbound::{Command, Event, InstallCounts};
+use foreshadow::types::{DatapathId, PortNo, Timestamp};
+use foreshadow::wire::openflow::*;
+use openflow::{FakeSwitch, INDIRECT, LEARNED, LEARNED_TABLE, Pair, mapping, plan};
+
+const DATAPATH: DatapathId = DatapathId(0xd1);
+const T0: Timestamp = Timestamp::from_secs(1_000);
+
+fn bytes(xid: u32, message: Message) -> Vec<u8> {
+    Frame { version: 4, xid, message }.encode().unwrap()
+}
+
+fn frames(mut bytes: &[u8]) -> Vec<Frame> {
+    let mut all = Vec::new();
+    while bytes.len() >= 8 {
+        let (frame, rest) = bytes.split_at(usize::from(u16::from_be_bytes([bytes[2], bytes[3]])));
+        all.push(Frame::decode(frame).unwrap());
+        bytes = rest;
+    }
+    assert!(bytes.is_empty());
+    all
+}
+
+fn hello(version: u8, versions: Option<u64>) -> Vec<u8> {
+    Frame { version, xid: 9, message: Message::Hello(Hello { versions }) }.encode().unwrap()
+}
+
+fn output(session: &mut Session) -> Vec<Frame> {
+    frames(&session.poll_output().unwrap_or_default())
+}
+
+fn new_session() -> Session {
+    let mut session = Session::new(SessionSettings::default(), T0);
+    let first = output(&mut session);
+    assert_eq!(first[0].message, Message::Hello(Hello { versions: Some(0b1_0000) }));
+    session
+}
+
+fn live_session() -> Session {
+    let mut session = new_session();
+    let mut switch = FakeSwitch::new(7);
+    loop {
+        let said = std::mem::take(&mut switch.output);
+        if said.is_empty() {
+            break;
+        }
+        session.receive(&said, T0);
+        switch.take(&session.poll_output().unwrap_or_default());
+    }
+    assert!(matches!(session.poll_event(), Some(SessionEvent::Up { datapath: DatapathId(7), .. })));
+    session
+}
+
+#[test]
+fn versions_are_agreed_on_or_refused_with_a_text() {
+    // version of the header, bitmap, is 1.3 agreed on
+    let table: &[(u8, Option<u64>, bool)] = &[
+        (4, None, true),
+        (6, None, true),
+        (1, None, false),
+        (3, None, false),
+        (4, Some(0b1_0000), true),
+        (6, Some(0b101_0010), true),
+        (6, Some(0b100_0010), false),
+        (1, Some(0b10), false),
+        (4, Some(0), false),
+        (1, Some(0b1_0010), true),
+    ];
+    for (version, bitmap, agreed) in table {
+        let mut session = new_session();
+        session.receive(&hello(*version, *bitmap), T0);
+        let answer = output(&mut session);
+        if *agreed {
+            assert_eq!(session.phase(), Phase::Features, "{version} {bitmap:?}");
+            assert_eq!(answer[0].message, Message::FeaturesRequest, "FEATURES is asked for at once");
+            continue;
+        }
+        let Message::Error(error) = &answer[0].message else { panic!("{answer:?}") };
+        assert_eq!((error.error_type, error.code), (0, 0));
+        assert!(answer[0].version <= *version, "the peer can read the error");
+        let text = String::from_utf8(error.data.clone()).unwrap();
+        assert!(text.contains("this side speaks OpenFlow 1.3 (4)"), "{text}");
+        assert!(matches!(
+            session.poll_event(),
+            Some(SessionEvent::Closed { reason: CloseReason::NoCommonVersion { .. } })
+        ));
+    }
+}
+
+#[test]
+fn every_phase_answers_every_message_as_the_table_says() {
+    let error = || Message::Error(ErrorMessage { error_type: 1, code: 1, data: vec![] });
+    let features = |auxiliary_id| {
+        Message::FeaturesReply(Features {
+            datapath_id: 7,
+            n_buffers: 0,
+            n_tables: 1,
+            auxiliary_id,
+            capabilities: 0,
+            reserved: 0,
+        })
+    };
+    let messages: Vec<(&str, Message)> = vec![
+        ("hello", Message::Hello(Hello { versions: None })),
+        ("error", error()),
+        ("echo", Message::EchoRequest(vec![1])),
+        ("features", features(0)),
+        ("auxiliary", features(1)),
+        ("barrier", Message::BarrierReply),
+        ("request", Message::FeaturesRequest),
+        ("other", Message::Other { message_type: 21 + 6, body: vec![0; 16] }),
+        ("unknown", Message::Other { message_type: 99, body: vec![] }),
+    ];
+    use Phase::{Closed, Describe, Features as F, Hello as H, Up};
+    // message, then the phase after it when it comes in Hello, Features, Describe and Up
+    let table = [
+        ("hello", [F, F, Describe, Up]),
+        ("error", [Closed, Closed, Describe, Up]),
+        ("echo", [Closed, F, Describe, Up]),
+        ("features", [Closed, Describe, Describe, Up]),
+        ("auxiliary", [Closed, Closed, Describe, Up]),
+        ("barrier", [Closed, F, Describe, Up]),
+        ("request", [Closed, Closed, Closed, Up]),
+        ("other", [Closed, F, Describe, Up]),
+        ("unknown", [Closed, Closed, Closed, Up]),
+    ];
+    for ((name, message), (row, after)) in messages.iter().zip(table) {
+        assert_eq!(*name, row);
+        for (phase, expected) in [H, F, Describe, Up].into_iter().zip(after) {
+            let mut session = if phase == Up { live_session() } else { new_session() };
+            if matches!(phase, F | Describe) {
+                session.receive(&hello(4, None), T0);
+            }
+            if phase == Describe {
+                session.receive(&bytes(2, features(0)), T0);
+            }
+            assert_eq!(session.phase(), phase);
+            session.receive(&bytes(77, message.clone()), T0);
+            assert_eq!(session.phase(), expected, "{name} in {phase:?}");
+        }
+    }
+}
+
+#[test]
+fn slow_and_hanging_handshakes_end() {
+    // Even a peer that trickles bytes all the time is given up.
+    let mut session = new_session();
+    let mut now = T0;
+    for byte in hello(4, None).iter().take(7) {
+        now = now + Duration::from_millis(700);
+        session.receive(&[*byte], now);
+        session.tick(now);
+    }
+    assert_eq!(session.next_deadline(), Some(T0 + Duration::from_secs(5)));
+    session.tick(T0 + Duration::from_secs(5));
+    let Some(SessionEvent::Closed { reason }) = session.poll_event() else { panic!("still open") };
+    assert_eq!(reason, CloseReason::HandshakeTimeout { limit: Duration::from_secs(5), phase: Phase::Hello });
+    assert_eq!(session.next_deadline(), None);
+}
+
+#[test]
+fn a_silent_peer_is_asked_and_then_given_up() {
+    let mut pair = Pair::up(1);
+    pair.pass(Duration::from_secs(60));
+    assert_eq!(pair.agent.phase(), Phase::Up);
+    let echoes = pair.switch.other.iter().filter(|message| matches!(message, Message::EchoRequest(_))).count();
+    assert!((11..=12).contains(&echoes), "one echo in 5 s of silence, came {echoes} in 60 s");
+
+    pair.switch.mute = true;
+    let began = pair.now;
+    pair.pass(Duration::from_secs(20));
+    let Some(Event::SwitchDown { reason, .. }) = pair.events.pop_back() else { panic!("still up") };
+    assert!(reason.contains("echo"), "{reason}");
+    assert!(began < pair.now);
+}
+
+#[test]
+fn frames_of_impossible_length_end_the_session_with_an_error() {
+    // First bytes, whether the session is live, and what is told of the length.
+    for (header, live, came) in [
+        ([4, 2, 0, 7, 0, 0, 0, 5], true, 7),
+        ([4, 2, 0, 0, 0, 0, 0, 5], true, 0),
+        ([4, 0, 0xff, 0xff, 0, 0, 0, 5], false, 65_535),
+    ] {
+        let mut session = if live { live_session() } else { new_session() };
+        session.receive(&header, T0);
+        let said = output(&mut session);
+        assert_eq!(said.last().map(|frame| frame.xid), Some(5));
+        assert!(matches!(&said.last().unwrap().message, Message::Error(e) if (e.error_type, e.code) == (1, 6)));
+        let Some(SessionEvent::Closed { reason: CloseReason::FrameLength { came: told, .. } }) = session.poll_event()
+        else {
+            panic!("still open")
+        };
+        assert_eq!(told, came);
+    }
+}
+
+#[test]
+fn malformed_frames_are_answered_counted_and_bounded() {
+    let mut session = live_session();
+    // A PACKET_IN without a body; a wrong version; a type that does not exist; a request from a switch.
+    let cases: [(Vec<u8>, u16); 4] = [
+        (vec![4, 10, 0, 8, 0, 0, 0, 1], 6),
+        (vec![5, 20, 0, 8, 0, 0, 0, 2], 0),
+        (vec![4, 99, 0, 8, 0, 0, 0, 3], 1),
+        (vec![4, 5, 0, 8, 0, 0, 0, 4], 1),
+    ];
+    for (index, (frame, code)) in cases.iter().enumerate() {
+        session.receive(frame, T0);
+        let said = output(&mut session);
+        let Message::Error(error) = &said[0].message else { panic!("{said:?}") };
+        assert_eq!((said[0].xid, error.error_type, error.code), (index as u32 + 1, 1, *code));
+        assert_eq!(&error.data, frame);
+    }
+    // A malformed error is not answered: errors about errors would never end.
+    session.receive(&[4, 1, 0, 8, 0, 0, 0, 1], T0);
+    assert!(session.poll_output().is_none());
+    assert_eq!((session.counters().malformed, session.phase()), (5, Phase::Up));
+    for _ in 5..100 {
+        session.receive(&cases[0].0, T0);
+    }
+    assert_eq!(session.phase(), Phase::Up, "100 are borne");
+    session.receive(&cases[0].0, T0);
+    assert!(matches!(
+        session.poll_event(),
+        Some(SessionEvent::Closed { reason: CloseReason::TooManyMalformed { .. } })
+    ));
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_given_up() {
+    let mut session = live_session();
+    let echo = bytes(1, Message::EchoRequest(vec![0; 60_000]));
+    for _ in 0..200 {
+        session.receive(&echo, T0);
+    }
+    assert!(matches!(session.poll_event(), Some(SessionEvent::Closed { reason: CloseReason::NotReading { .. } })));
+    assert!(session.output_len() < 9 << 20);
+}
+
+#[test]
+fn endless_answers_are_cut_off() {
+    let mut pair = Pair::new(
+        AgentSettings {
+            session: SessionSettings { multipart_bytes_max: 20_000, ..SessionSettings::default() },
+            ..AgentSettings::default()
+        },
+        3,
+    );
+    pair.exchange();
+    pair.install(1, plan(&[(1, 1)], &[], 0));
+    pair.install(2, plan(&[(1, 1)], &[], 1_000));
+    pair.switch.answers_flow_stats = false;
+    pair.events.clear();
+    pair.restart_controller();
+    pair.switch.answers_flow_stats = true;
+    pair.install(3, plan(&[(1, 1)], &[], 1_000));
+    let Some(Event::InstallFailed { error, .. }) = pair.events.pop_front() else { panic!("{:?}", pair.events) };
+    assert!(error.contains("expected at most 20000 bytes"), "{error}");
+    assert_eq!(pair.agent.phase(), Phase::Up);
+}
+
+#[test]
+fn installation_is_make_before_break_and_closed_by_barriers() {
+    let mut pair = Pair::up(4);
+    // Alias 5 -> group 995 refers to group 3: it must come after it although its number could come before others.
+    pair.install(1, plan(&[(1, 1), (2, 2), (3, 3)], &[(5, 3)], 2));
+    let Some(Event::Installed { generation: 1, counts, .. }) = pair.events.pop_front() else {
+        panic!("{:?}", pair.events)
+    };
+    assert_eq!(counts, InstallCounts { flows_added: 6, groups_added: 4, ..InstallCounts::default() });
+
+    pair.switch.log.clear();
+    // 1 leaves, 4 comes, 2 changes its port, the alias changes to the new node.
+    pair.install(2, plan(&[(2, 9), (3, 3), (4, 4)], &[(5, 4)], 1));
+    let Some(Event::Installed { generation: 2, counts, .. }) = pair.events.pop_front() else {
+        panic!("{:?}", pair.events)
+    };
+    assert_eq!(
+        counts,
+        InstallCounts {
+            flows_added: 1,
+            flows_deleted: 2,
+            groups_added: 1,
+            groups_modified: 2,
+            groups_deleted: 1,
+            unchanged: 5,
+            ..InstallCounts::default()
+        }
+    );
+    let order: Vec<String> = pair
+        .switch
+        .log
+        .iter()
+        .map(|message| match message {
+            Message::GroupMod(group) => format!("{:?} group {}", group.command, group.group_id),
+            Message::FlowMod(flow) => format!("{:?} table {}", flow.command, flow.table_id),
+            _ => "barrier".into(),
+        })
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "Modify group 2",
+            "Add group 4",
+            "barrier",
+            &format!("Modify group {}", INDIRECT - 5),
+            "barrier",
+            "Add table 0",
+            "barrier",
+            "DeleteStrict table 0",
+            "DeleteStrict table 2",
+            "barrier",
+            "Delete group 1",
+            "barrier",
+        ]
+    );
+}
+
+#[test]
+fn a_restarted_controller_sends_only_the_difference() {
+    let mut pair = Pair::up(5);
+    let wanted = || plan(&[(1, 1), (2, 2)], &[(7, 1)], 300);
+    pair.install(1, wanted());
+    // A learned entry, an entry of somebody else, and an entry of ours that should not be there.
+    let sample = pair.switch.flows.values().next().unwrap().clone();
+    for (table, cookie) in [(LEARNED_TABLE, LEARNED), (8, 0x99), (7, openflow::OURS.value | 3)] {
+        let key = foreshadow::southbound::openflow::state::FlowKey {
+            table,
+            priority: sample.priority,
+            matching: sample.matching.clone(),
+        };
+        pair.switch.flows.insert(key, FlowStats { table_id: table, cookie, ..sample.clone() });
+    }
+    pair.events.clear();
+    pair.restart_controller();
+    pair.install(8, wanted());
+    let Some(Event::Installed { generation: 8, counts, .. }) = pair.events.pop_front() else {
+        panic!("{:?}", pair.events)
+    };
+    assert_eq!(counts, InstallCounts { flows_deleted: 1, unchanged: 306, ..InstallCounts::default() });
+    assert_eq!(pair.switch.changes(), 1, "{:?}", pair.switch.log);
+    assert!(
+        pair.switch.flows.keys().any(|key| key.table == LEARNED_TABLE)
+            && pair.switch.flows.keys().any(|key| key.table == 8)
+    );
+
+    // Once more: now nothing at all is sent.
+    pair.restart_controller();
+    pair.install(9, wanted());
+    assert!(matches!(pair.events.pop_front(), Some(Event::Installed { generation: 9, .. })));
+    assert!(pair.switch.log.is_empty(), "{:?}", pair.switch.log);
+}
+
+#[test]
+fn a_refused_message_is_reported_by_name_and_retried_until_it_is_taken() {
+    let mut pair = Pair::up(6);
+    pair.install(1, plan(&[(1, 1)], &[], 0));
+    pair.events.clear();
+    pair.switch.refuse = |message| match message {
+        Message::FlowMod(flow) if flow.table_id == 2 => Some((5, 1)),
+        _ => None,
+    };
+    // Node 1 is to leave: it must not, while what replaces it is not in.
+    pair.install(2, plan(&[(2, 2)], &[], 6));
+    let Some(Event::InstallFailed { generation: 2, error, .. }) = pair.events.pop_front() else {
+        panic!("{:?}", pair.events)
+    };
+    assert!(error.contains("add flow table 2 priority 5 match"), "{error}");
+    assert!(error.contains("FLOW_MOD_FAILED/TABLE_FULL (5/1)") && error.contains("and 2 more"), "{error}");
+    assert!(pair.switch.groups.contains_key(&1), "nothing is deleted before everything is made");
+
+    pair.pass(Duration::from_secs(20));
+    let failures = pair.events.iter().filter(|event| matches!(event, Event::InstallFailed { .. })).count();
+    assert_eq!(failures, 5, "after 0.5, 1, 2, 4 and 8 s");
+    pair.events.clear();
+    pair.switch.refuse = |_| None;
+    pair.pass(Duration::from_secs(16));
+    let Some(Event::Installed { generation: 2, counts, .. }) = pair.events.pop_front() else {
+        panic!("{:?}", pair.events)
+    };
+    assert_eq!(counts.flows_added, 1 + 6, "{counts:?}");
+    assert!(!pair.switch.groups.contains_key(&1));
+}
+
+#[test]
+fn a_newer_plan_supersedes_one_that_fails_or_is_on_its_way() {
+    let mut pair = Pair::up(7);
+    pair.switch.refuse = |message| match message {
+        Message::FlowMod(flow) if flow.table_id == 2 => Some((5, 1)),
+        _ => None,
+    };
+    pair.install(1, plan(&[(1, 1)], &[], 1));
+    assert!(matches!(pair.events.pop_front(), Some(Event::InstallFailed { generation: 1, .. })));
+    // The same wish again does not hurry; another one is tried at once.
+    let sent = pair.switch.log.len();
+    pair.install(2, plan(&[(1, 1)], &[], 1));
+    assert_eq!(pair.switch.log.len(), sent);
+    pair.install(3, plan(&[(1, 2)], &[], 0));
+    assert!(matches!(pair.events.pop_front(), Some(Event::Installed { generation: 3, .. })), "{:?}", pair.events);
+
+    // A large plan is overtaken after its first batch.
+    pair.switch.refuse = |_| None;
+    pair.switch.answers_barriers = false;
+    pair.install(4, plan(&[(1, 1)], &[], 5_000));
+    pair.install(5, plan(&[(1, 1)], &[], 10));
+    let barrier = pair.switch.log.len() as u32;
+    assert!(barrier < 2_010, "one batch at a time, came {barrier}");
+    pair.pass(Duration::from_secs(11));
+    assert!(matches!(pair.events.pop_front(), Some(Event::InstallFailed { generation: 4, .. })), "{:?}", pair.events);
+    pair.switch.answers_barriers = true;
+    pair.pass(Duration::from_secs(11));
+    while let Some(event) = pair.events.pop_front() {
+        if let Event::Installed { generation, counts, .. } = event {
+            assert_eq!((generation, counts.flows_added), (5, 0));
+            assert_eq!(pair.switch.flows.len(), 11);
+            return;
+        }
+    }
+    panic!("generation 5 never came");
+}
+
+#[test]
+fn a_large_plan_goes_out_in_batches() {
+    let mut pair = Pair::up(8);
+    pair.install(1, plan(&[(1, 1)], &[], 9_000));
+    let Some(Event::Installed { counts, .. }) = pair.events.pop_front() else { panic!("{:?}", pair.events) };
+    assert_eq!(counts.flows_added, 9_001);
+    let longest = pair.switch.log.split(|message| matches!(message, Message::BarrierRequest)).map(<[_]>::len).max();
+    assert!(longest.is_some_and(|most| most <= 2_000), "{longest:?}");
+}
+
+#[test]
+fn readings_come_whole_or_partly_but_they_come() {
+    let mut pair = Pair::up(9);
+    pair.install(1, plan(&[(1, 1)], &[], 0));
+    pair.events.clear();
+    pair.agent.command(Command::Collect { datapath: DATAPATH }, pair.now);
+    pair.exchange();
+    let Some(Event::Reading { reading, .. }) = pair.events.pop_front() else { panic!("{:?}", pair.events) };
+    assert_eq!(reading.ports[&PortNo(2)].rx_packets, 6, "both parts count");
+
+    pair.switch.answers_flow_stats = false;
+    pair.agent.command(Command::Collect { datapath: DATAPATH }, pair.now);
+    pair.exchange();
+    assert!(pair.events.is_empty());
+    pair.pass(Duration::from_millis(2_100));
+    assert!(matches!(pair.events.pop_front(), Some(Event::Reading { reading, .. }) if reading.ports.len() == 2));
+
+    // A refused part does not keep the others waiting.
+    pair.switch.answers_flow_stats = true;
+    pair.switch.refuse = |message| match message {
+        Message::MultipartRequest(MultipartRequest { body: MultipartRequestBody::Flow(_), .. }) => Some((1, 2)),
+        _ => None,
+    };
+    pair.agent.command(Command::Collect { datapath: DATAPATH }, pair.now);
+    pair.exchange();
+    assert!(matches!(pair.events.pop_front(), Some(Event::Reading { reading, .. }) if reading.ports.len() == 2));
+}
+
+#[test]
+fn stale_half_open_entries_are_deleted_and_ended_ones_reported() {
+    let mut pair = Pair::up(10);
+    pair.install(1, plan(&[(1, 1)], &[], 0));
+    pair.events.clear();
+    let sample = pair.switch.flows.values().next().unwrap().clone();
+    for (priority, duration_sec) in [(1, 5), (2, 61)] {
+        let flow = FlowStats { table_id: LEARNED_TABLE, cookie: LEARNED, priority, duration_sec, ..sample.clone() };
+        let key = foreshadow::southbound::openflow::state::FlowKey {
+            table: LEARNED_TABLE,
+            priority,
+            matching: sample.matching.clone(),
+        };
+        pair.switch.flows.insert(key, flow);
+    }
+    pair.pass(Duration::from_secs(6));
+    let left: Vec<_> =
+        pair.switch.flows.keys().filter(|key| key.table == LEARNED_TABLE).map(|key| key.priority).collect();
+    assert_eq!(left, [1]);
+
+    let removed = FlowRemoved {
+        cookie: LEARNED,
+        priority: 1,
+        reason: removed_reason::IDLE_TIMEOUT,
+        table_id: LEARNED_TABLE,
+        duration_sec: 12,
+        duration_nsec: 0,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        packet_count: 3,
+        byte_count: 180,
+        matching: Match::any(),
+    };
+    pair.switch.say(0, Message::FlowRemoved(removed));
+    pair.exchange();
+    assert!(
+        matches!(pair.events.pop_front(), Some(Event::ConnectionEnded { ended, .. }) if ended.duration_ms == 12_000 && ended.packets == 3)
+    );
+}
+
+#[test]
+fn errors_are_tied_to_their_request_and_others_only_counted() {
+    let mut session = live_session();
+    session.receive(&bytes(0xdead, Message::Error(ErrorMessage { error_type: 3, code: 1, data: vec![] })), T0);
+    assert_eq!((session.counters().untied_errors, session.poll_event()), (1, None));
+    let agent = SwitchAgent::new(AgentSettings::default(), mapping(), "peer".into(), T0);
+    assert_eq!(agent.datapath(), None);
+}
