@@ -1,10 +1,10 @@
 //! A small data path and a switch made of memory, for tests of OpenFlow sessions.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 mod fake;
 
-pub use fake::{FakeSwitch, Pair};
+pub use fake::{FakeSwitch, Pair, port_description};
 
 use std::collections::BTreeMap;
 
