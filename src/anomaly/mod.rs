@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 /// Samples before anything is judged.
 const WARM_UP: u32 = 20;
-/// Weight of the newest sample in the baseline's level once warmed up: about the last 200 samples count.
-const LEVEL_WEIGHT: f64 = 0.01;
+/// Weight of the newest sample in the baseline's level once warmed up: about the last 130 samples count.
+const LEVEL_WEIGHT: f64 = 0.015;
 /// Weight of the newest sample in the baseline's trend: an order slower than the level.
-const TREND_WEIGHT: f64 = 0.001;
+const TREND_WEIGHT: f64 = 0.002;
 /// While an alarm holds the baseline learns so much more slowly: a surge must not become normal while it lasts, but a
 /// load that stays does in the end.
 const ALARM_LEARNING: f64 = 0.1;
@@ -26,7 +26,9 @@ const ALARM_SUM: f64 = 12.0;
 /// ... which it may exceed by no more than this, so that the alarm ends soon after the surge.
 const SUM_MAX: f64 = 24.0;
 /// Demand must stand this part above its baseline: a small rise of a large steady load is significant, not alarming.
-const RISE_MIN: f64 = 0.25;
+const RISE_MIN: f64 = 0.3;
+/// Severities below this are no alarm: the least shift is 10 percent, too much for a doubt.
+const SEVERITY_MIN: f64 = 0.5;
 /// Weight of the newest sample in the recent mean.
 const RECENT_WEIGHT: f64 = 0.3;
 
@@ -81,7 +83,7 @@ impl Detector {
             return false;
         }
         self.sum = (self.sum + sigma.min(SAMPLE_SIGMA_MAX) - ORDINARY_SIGMA).clamp(0.0, SUM_MAX);
-        self.sum > ALARM_SUM && self.recent > expected * (1.0 + RISE_MIN)
+        self.sum > ALARM_SUM
     }
 
     fn learn(&mut self, value: f64, expected: f64, scale: f64, alarm: bool) {
@@ -102,13 +104,13 @@ impl Detector {
     }
 }
 
-/// Severity in [0, 5]: the lesser of `(sigmas - 2) / 2`, so that 12 sigmas are 5, and `5 (ratio - 1)`, so that demand
-/// must have doubled for a 5. Both have to agree: sure, and large.
+/// Severity in [0, 5]: the lesser of `(sigmas - 2) / 2`, so that 12 sigmas are 5, and `5 (ratio - 1.3) / 0.7`, so that
+/// demand must have doubled for a 5. Both have to agree: sure, and large. Under 0.5 it is 0.
 pub fn severity(sigmas: f64, ratio: f64) -> f64 {
     let sure = (sigmas - 2.0) / 2.0;
-    let large = if ratio.is_nan() { 0.0 } else { 5.0 * (ratio - 1.0) };
-    // A held alarm is never severity 0, which would say that there is none.
-    sure.min(large).clamp(0.1, 5.0)
+    let large = if ratio.is_nan() { 0.0 } else { 5.0 * (ratio - 1.0 - RISE_MIN) / (1.0 - RISE_MIN) };
+    let lesser = sure.min(large).min(5.0);
+    if lesser >= SEVERITY_MIN { lesser } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -150,7 +152,7 @@ mod tests {
             let last = found.last().expect("surge seen").0;
             assert!((1_000..1_008).contains(&first), "seed {seed}: first at {first}");
             assert!(last < 1_080, "seed {seed}: last at {last}");
-            assert!(found.iter().any(|(_, severity)| *severity > 3.0), "seed {seed}");
+            assert!(found.iter().any(|(_, severity)| *severity > 2.5), "seed {seed}");
         }
     }
 
@@ -165,7 +167,14 @@ mod tests {
 
     #[test]
     fn severity_needs_both_strength_and_size() {
-        let table = [(12.0, 2.0, 5.0), (12.0, 1.3, 1.5), (6.0, 4.0, 2.0), (1.0, 4.0, 0.1), (99.0, 99.0, 5.0)];
+        let table = [
+            (12.0, 2.0, 5.0),
+            (12.0, 1.65, 2.5),
+            (6.0, 4.0, 2.0),
+            (2.5, 4.0, 0.0),
+            (12.0, 1.3, 0.0),
+            (99.0, 99.0, 5.0),
+        ];
         for (sigmas, ratio, expected) in table {
             assert!((severity(sigmas, ratio) - expected).abs() < 1e-9, "{sigmas} {ratio}");
         }

@@ -1,5 +1,6 @@
 //! Two small experts of a router's occupancy: damped Holt, and the balance of arrivals and departures.
 
+use super::Sample;
 use crate::telemetry::Residence;
 
 /// Level and damped trend (Holt 1957; Gardner and McKenzie 1985).
@@ -25,13 +26,15 @@ impl DampedHolt {
             _ => {
                 let expected = self.level + self.phi * self.trend;
                 let level = expected + self.alpha * (value - expected);
-                // The first samples weigh as in a mean, so that one odd first difference does not start a trend.
-                let beta = self.beta.max(1.0 / (f64::from(self.samples) + 1.0));
-                self.trend = self.phi * self.trend + beta * (level - self.level - self.phi * self.trend);
+                self.trend = self.phi * self.trend + self.beta * (level - self.level - self.phi * self.trend);
                 self.level = level;
             }
         }
         self.samples = self.samples.saturating_add(1);
+    }
+
+    pub(super) fn level(&self) -> f64 {
+        self.level
     }
 
     /// Values 1, 2, … steps ahead.
@@ -49,24 +52,35 @@ impl DampedHolt {
 /// Where the balance of arrivals and departures takes the table.
 ///
 /// With arrivals of `a` a second and a mean time `w` in the table, occupancy obeys `dn/dt = a - n / w` and heads for
-/// `a w` (Little's law) long before it gets there: a flash crowd shows in `a` first. Arrivals are continued by a damped
-/// trend of their own.
+/// `a w` (Little's law) long before it gets there: a flash crowd shows in `a` first. Demand is continued by a damped
+/// trend of its own and then divided as the present shift does, so that a change of the shift is no trend.
 #[derive(Clone, Debug)]
 pub(super) struct Balance {
-    arrivals: DampedHolt,
+    /// Demand, as if nothing were shifted.
+    demand: DampedHolt,
+    /// Part of the demand that the present shift leaves here, and arrivals taken for others.
+    kept: f64,
+    inbound_per_s: f64,
     residence: Residence,
 }
 
 impl Default for Balance {
     fn default() -> Self {
-        Self { arrivals: DampedHolt::new(0.25, 0.08, 0.98), residence: Residence::default() }
+        Self {
+            demand: DampedHolt::new(0.2, 0.06, 0.97),
+            kept: 1.0,
+            inbound_per_s: 0.0,
+            residence: Residence::default(),
+        }
     }
 }
 
 impl Balance {
-    pub(super) fn observe(&mut self, occupied: f64, new_per_s: f64, seconds: f64) {
-        self.arrivals.observe(new_per_s);
-        self.residence.observe(occupied, new_per_s, seconds);
+    pub(super) fn observe(&mut self, sample: &Sample, seconds: f64) {
+        self.demand.observe(sample.demand_per_s);
+        self.kept = sample.kept;
+        self.inbound_per_s = sample.inbound_per_s;
+        self.residence.observe(sample.occupied, sample.new_per_s, seconds);
     }
 
     pub(super) fn interrupt(&mut self) {
@@ -75,7 +89,7 @@ impl Balance {
 
     /// What the table is heading for at the present rate; `None` before the residence time is known.
     pub(super) fn heading_for(&self) -> Option<f64> {
-        Some(self.arrivals.level.max(0.0) * self.residence.seconds()?)
+        Some((self.demand.level.max(0.0) * self.kept + self.inbound_per_s) * self.residence.seconds()?)
     }
 
     pub(super) fn residence_s(&self) -> Option<f64> {
@@ -87,8 +101,9 @@ impl Balance {
         let leaving = 1.0 - (-step_s / self.residence.seconds()?).exp();
         let per_step = self.residence.seconds()? * leaving;
         let mut ahead = occupied;
-        Some(self.arrivals.path().map(move |arrivals| {
-            ahead += arrivals.max(0.0) * per_step - ahead * leaving;
+        Some(self.demand.path().map(move |demand| {
+            let arrivals = demand.max(0.0) * self.kept + self.inbound_per_s;
+            ahead += arrivals * per_step - ahead * leaving;
             ahead
         }))
     }
@@ -113,7 +128,7 @@ mod tests {
         let mut occupied = 0.0;
         for _ in 0..600 {
             occupied += 50.0 - occupied / 8.0;
-            balance.observe(occupied, 50.0, 1.0);
+            balance.observe(&Sample::new(occupied, 50.0), 1.0);
         }
         let far = balance.path(occupied, 1.0).and_then(|mut path| path.nth(59)).expect("residence known");
         assert!((far - 400.0).abs() < 10.0, "{far}");

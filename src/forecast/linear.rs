@@ -15,7 +15,8 @@ pub(super) const FEATURES: usize = 10;
 pub(super) const LAGS: [usize; 6] = [1, 2, 3, 5, 10, 30];
 /// Rows kept, and the most that a fit sees: four minutes of one-second cycles, four hours of minutes.
 pub(super) const ROWS: usize = 240;
-/// Fewer rows than this fit nothing.
+/// Fewer rows than this fit nothing; an anchor further ahead needs two more a step, because rows whose futures overlap
+/// say the same.
 const ROWS_MIN: usize = 40;
 const PENALTY: f64 = 0.01;
 const L1_RATIO: f64 = 0.2;
@@ -23,7 +24,7 @@ const L1_RATIO: f64 = 0.2;
 const SWEEPS_MAX: u32 = 40;
 const TOLERANCE: f64 = 1e-3;
 /// A prediction may change the value by at most so many times the largest change seen in the fit.
-const EXTRAPOLATION_MAX: f64 = 2.0;
+const EXTRAPOLATION_MAX: f64 = 1.5;
 
 /// What was known at one moment.
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ impl LinearExpert {
     fn fit(&self, which: usize) -> Option<Fitted> {
         let ahead = self.anchors[which];
         let usable = self.rows.len().checked_sub(ahead)?.min(ROWS);
-        if usable < ROWS_MIN {
+        if usable < (ROWS_MIN + 2 * ahead).min(ROWS) {
             return None;
         }
         let first = self.rows.len() - ahead - usable;

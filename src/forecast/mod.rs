@@ -1,6 +1,6 @@
 //! Forecast of a router's occupied connections (docs/FORECAST.md).
 //!
-//! Four experts (last value, damped Holt, balance of arrivals and departures, linear model) are weighted by their
+//! Five experts (last value, damped Holt fast and slow, balance of arrivals and departures, linear model) are weighted by their
 //! rolling error; the residual paths of the weighted forecast give bands and the probability of a breach.
 
 use std::collections::VecDeque;
@@ -20,14 +20,17 @@ use paths::ResidualPaths;
 use profile::DayProfile;
 
 /// Samples before there is a forecast.
-pub const SAMPLES_MIN: usize = 10;
+pub const SAMPLES_MIN: usize = 15;
+/// So long a forecast waits for the time in the table to be known: a table that fills from empty looks like a flash
+/// crowd to every expert but the one that knows where it will stop.
+const SAMPLES_RESIDENCE: usize = 60;
 /// Weight of the newest error in an expert's rolling error: about the last 30 count, so that a ramp changes the
 /// weights within seconds.
 const ERROR_WEIGHT: f64 = 0.07;
 /// An expert's weight falls with this power of its rolling error.
 const ERROR_POWER: i32 = 4;
 /// Names, in the order of the weights.
-const EXPERTS: [&str; 4] = ["last value", "damped Holt", "arrivals x duration", "linear"];
+const EXPERTS: [&str; 5] = ["last value", "damped Holt", "slow Holt", "arrivals x duration", "linear"];
 
 /// Forecast of one router's occupied connections.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,23 @@ pub struct Sample {
     pub occupied: f64,
     /// Admitted a second; a series without arrivals passes 0, and the experts that need them stay out.
     pub new_per_s: f64,
+    /// Offered a second, were nothing shifted.
+    pub demand_per_s: f64,
+    /// Part of that demand that the shift now in force leaves here, in [0, 1].
+    pub kept: f64,
+    /// New connections a second that it takes for others.
+    pub inbound_per_s: f64,
+}
+
+impl Sample {
+    /// A router that takes no part in any shift.
+    pub fn new(occupied: f64, new_per_s: f64) -> Self {
+        Self { occupied, new_per_s, demand_per_s: new_per_s, kept: 1.0, inbound_per_s: 0.0 }
+    }
+
+    fn is_finite(&self) -> bool {
+        [self.occupied, self.new_per_s, self.demand_per_s, self.kept, self.inbound_per_s].iter().all(|v| v.is_finite())
+    }
 }
 
 /// Every expert's answers at the anchors; kept until they can be judged.
@@ -65,6 +85,7 @@ pub struct Forecaster {
     slow_mean: f64,
     samples: usize,
     holt: DampedHolt,
+    slow_holt: DampedHolt,
     balance: Balance,
     has_arrivals: bool,
     linear: LinearExpert,
@@ -96,6 +117,7 @@ impl Forecaster {
             slow_mean: 0.0,
             samples: 0,
             holt: DampedHolt::new(0.6, 0.15, 0.97),
+            slow_holt: DampedHolt::new(0.2, 0.03, 0.97),
             balance: Balance::default(),
             has_arrivals: false,
             linear: LinearExpert::new(&anchors),
@@ -117,7 +139,7 @@ impl Forecaster {
     /// Takes one cycle's sample. A sample that is not finite, or not newer than the last one, is ignored; after missing
     /// cycles short memory is dropped and learned fits are kept.
     pub fn observe(&mut self, at: Timestamp, sample: Sample) {
-        if !(sample.occupied.is_finite() && sample.new_per_s.is_finite()) {
+        if !sample.is_finite() {
             return;
         }
         let mut seconds = self.step_s;
@@ -136,9 +158,12 @@ impl Forecaster {
     }
 
     /// Bands and breach probability against `limit` occupied connections (capacity less threshold); `None` before
-    /// [`SAMPLES_MIN`] samples.
+    /// [`SAMPLES_MIN`] samples, and, where arrivals are known, before the time in the table is (60 samples at most).
     pub fn forecast(&self, limit: f64) -> Option<Forecast> {
         if self.samples < SAMPLES_MIN || self.mean.is_empty() || self.paths.len() < SAMPLES_MIN / 2 {
+            return None;
+        }
+        if self.has_arrivals && self.residence_s().is_none() && self.samples < SAMPLES_RESIDENCE {
             return None;
         }
         let level = self.recent.back().copied()?;
@@ -180,7 +205,8 @@ impl Forecaster {
         self.samples = self.samples.saturating_add(1);
         self.has_arrivals |= sample.new_per_s > 0.0;
         self.holt.observe(value);
-        self.balance.observe(value, sample.new_per_s, seconds);
+        self.slow_holt.observe(value);
+        self.balance.observe(&sample, seconds);
         self.profile.observe(at, value);
         let weight = (1.0 / self.samples as f64).max(1.0 / 120.0);
         self.slow_mean += weight * (value - self.slow_mean);
@@ -206,7 +232,7 @@ impl Forecaster {
             features[LAGS.len() + 1] = self.balance.heading_for().map_or(0.0, |target| target - value);
             features[LAGS.len() + 2] = sample.new_per_s;
         }
-        features[LAGS.len() + 3] = value.max(0.0).sqrt();
+        features[LAGS.len() + 3] = value - self.slow_holt.level();
         let change = |anchor: &usize| self.profile.change(at, *anchor as f64 * self.step_s).unwrap_or(0.0);
         Row { value, features, profile: self.anchors.iter().map(change).collect() }
     }
@@ -248,11 +274,11 @@ impl Forecaster {
             let at = |anchor: &usize| path.get(anchor - 1).copied().filter(|v| v.is_finite()).map(|v| v.max(0.0));
             self.anchors.iter().map(at).collect()
         };
-        let holt: Vec<f64> = self.holt.path().take(self.horizon).collect();
+        let [holt, slow] = [&self.holt, &self.slow_holt].map(|holt| holt.path().take(self.horizon).collect::<Vec<_>>());
         let balance = self.balance.path(value, self.step_s).filter(|_| self.has_arrivals);
         let balance: Vec<f64> = balance.map_or(Vec::new(), |path| path.take(self.horizon).collect());
         let linear = (0..self.anchors.len()).map(|which| self.linear.predict(which).map(|v| v.max(0.0)));
-        [vec![Some(value); self.anchors.len()], at_anchors(&holt), at_anchors(&balance), linear.collect()]
+        [vec![Some(value); self.anchors.len()], at_anchors(&holt), at_anchors(&slow), at_anchors(&balance), linear.collect()]
     }
 
     /// Weights at one anchor: by the mean, over this anchor and the nearer ones, of each expert's rolling error
@@ -294,3 +320,8 @@ fn interpolate(points: &[(usize, f64)], horizon: usize) -> Vec<f64> {
     }
     path
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod series_tests;

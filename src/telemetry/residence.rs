@@ -3,6 +3,9 @@
 /// Weight of the newest cycle in the smoothed sums; about the last 40 cycles count.
 const SMOOTHING: f64 = 0.05;
 
+/// Connections that must have left before their time in the table is believed.
+const DEPARTURES_MIN: f64 = 30.0;
+
 /// Smoothed occupancy over smoothed departures.
 ///
 /// Departures are what was admitted less what the table grew by, so a ramp does not bias the result, as the mean
@@ -13,7 +16,8 @@ pub struct Residence {
     last_occupied: Option<f64>,
     occupied: f64,
     departures_per_s: f64,
-    weight: f64,
+    departures: f64,
+    seen_s: f64,
 }
 
 impl Residence {
@@ -27,7 +31,8 @@ impl Residence {
             let keep = 1.0 - SMOOTHING;
             self.occupied = keep * self.occupied + SMOOTHING * 0.5 * (occupied + last);
             self.departures_per_s = keep * self.departures_per_s + SMOOTHING * departures;
-            self.weight = keep * self.weight + SMOOTHING;
+            self.departures += departures;
+            self.seen_s += seconds;
         }
         self.last_occupied = Some(occupied);
     }
@@ -37,10 +42,11 @@ impl Residence {
         self.last_occupied = None;
     }
 
-    /// Mean seconds in the table; `None` before anything was seen to leave.
+    /// Mean seconds in the table; `None` before enough were seen to leave, over at least one and a half such times.
     pub fn seconds(&self) -> Option<f64> {
         let rate = self.departures_per_s;
-        (self.weight > 0.1 && rate > 1e-9 && self.occupied > 0.0).then(|| self.occupied / rate)
+        let mean = (rate > 1e-9 && self.occupied > 0.0).then(|| self.occupied / rate)?;
+        (self.departures >= DEPARTURES_MIN && self.seen_s >= 1.5 * mean).then_some(mean)
     }
 }
 

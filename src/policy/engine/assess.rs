@@ -11,6 +11,8 @@ use crate::types::Timestamp;
 const DEMAND_WEIGHT: f64 = 0.3;
 /// Occupancy is correlated from cycle to cycle, its summed evidence is not worth as much: wider sigmas make up for it.
 const OCCUPIED_SIGMAS: f64 = 2.5;
+/// While a shift is in force a predicted breach holds down to this part of `breach_probability`.
+pub(super) const RELEASE: f64 = 0.2;
 
 /// What is known of a router beside its reading.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +52,8 @@ pub(super) struct Watch {
     last_at: Option<Timestamp>,
     last: Assessment,
     peak: Option<f64>,
+    /// Breach probability of the cycle before.
+    probability: f64,
 }
 
 impl Watch {
@@ -66,6 +70,7 @@ impl Watch {
             last_at: None,
             last: Assessment::default(),
             peak: None,
+            probability: 0.0,
         }
     }
 
@@ -134,12 +139,27 @@ impl Watch {
             assessment.arrivals = self.arrivals.observe(demand * seconds, 1.0);
             let own = (load.occupied - outside.inbound + outside.outbound).max(0.0);
             assessment.held = self.held.observe(own, OCCUPIED_SIGMAS * own.max(1.0).sqrt());
-            self.forecaster.observe(now, Sample { occupied: load.occupied, new_per_s: load.new_per_s });
+            self.forecaster.observe(
+                now,
+                Sample {
+                    occupied: load.occupied,
+                    new_per_s: load.new_per_s,
+                    demand_per_s: demand,
+                    kept: 1.0 - outside.percent.clamp(0.0, 100.0) / 100.0,
+                    inbound_per_s: outside.inbound_per_s,
+                },
+            );
             assessment.forecast = self.forecaster.forecast(outside.limit);
             let horizon_s = f64::from(settings.horizon_cycles) * cycle_s;
             if let Some(forecast) = &assessment.forecast {
-                let needed = settings.breach_probability;
-                let (probability, time) = (forecast.breach_probability, forecast.breach_in_s);
+                // A shift in force is kept until the breach has become unlikely, not merely less likely than not:
+                // else giving back would bring the signal back, and the signal the shift.
+                let part = if outside.percent > 0.0 { RELEASE } else { 1.0 };
+                let needed = part * settings.breach_probability;
+                // Two cycles have to agree before a shift begins: one odd sample is not a trend.
+                let before = if outside.percent > 0.0 { 1.0 } else { self.probability };
+                self.probability = forecast.breach_probability;
+                let (probability, time) = (self.probability.min(before), forecast.breach_in_s);
                 assessment.signals.prediction_severity = prediction_severity(probability, time, horizon_s, needed);
                 self.peak = forecast.mean.iter().copied().reduce(f64::max);
             }

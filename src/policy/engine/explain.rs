@@ -1,6 +1,6 @@
 //! The sentences that say why a router's shift is what it is.
 
-use super::assess::Assessment;
+use super::assess::{Assessment, RELEASE};
 use super::{Placed, RouterInput};
 use crate::config::{LoopSettings, PolicyKind};
 use crate::policy::decision::{RouterDecision, ShiftPhase};
@@ -74,8 +74,9 @@ fn signals(decision: &RouterDecision, assessment: &Assessment, settings: &LoopSe
         ));
     } else {
         reasons.push(format!(
-            "Forecast: breach probability {probability:.0} %, below the {:.0} % that count.",
-            settings.breach_probability * 100.0
+            "Forecast: breach probability {probability:.0} %; {:.0} % make a signal, {:.0} % keep one.",
+            settings.breach_probability * 100.0,
+            settings.breach_probability * RELEASE * 100.0
         ));
     }
 }
