@@ -86,6 +86,8 @@ pub struct Network {
     queue: VecDeque<(NodeAt, PortNo, Packet)>,
     effects: Vec<Effect>,
     sightings: Vec<Sighting>,
+    /// Nothing is sent to controllers while this holds.
+    sealed: bool,
     /// Packets that a switch handled.
     pub traversals: u64,
     /// Packets cut off because they, or their copies, went round in circles.
@@ -142,6 +144,7 @@ impl Network {
             queue: VecDeque::new(),
             effects: Vec::new(),
             sightings: Vec::new(),
+            sealed: false,
             traversals: 0,
             circling: 0,
         })
@@ -218,14 +221,23 @@ impl Network {
         outcome
     }
 
+    /// Holds back everything that switches have to say, or lets it go, in its order. A virtual clock needs it: what
+    /// happened in one of its steps must not reach the controller in another.
+    pub fn seal(&mut self, sealed: bool) {
+        self.sealed = sealed;
+    }
+
     /// Messages that wait for the controller.
     pub fn take_outbox(&mut self, node: NodeAt) -> Vec<Frame> {
+        if self.sealed {
+            return Vec::new();
+        }
         self.nodes[node].outbox.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Nodes with messages that wait for their controller.
     pub fn waiting(&self) -> impl Iterator<Item = NodeAt> {
-        let waits = |node: &NetworkNode| node.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
+        let waits = |node: &NetworkNode| !self.sealed && node.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
         self.nodes.iter().enumerate().filter(move |(_, node)| waits(node)).map(|(at, _)| at)
     }
 
