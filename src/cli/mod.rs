@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 pub mod bench;
 pub mod check;
+pub mod demo;
 mod duration;
 pub mod program;
 pub mod run;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Runs the controller
     Run(run::RunArgs),
+    /// An emulated fabric, its controller and a virtual day of traffic, in this process
+    Demo(demo::DemoArgs),
 }
 
 /// What the user gave is wrong: the command ends with status 2 and this text.
@@ -72,6 +75,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(args).await,
         Command::Run(args) => run::run(&args).await,
+        Command::Demo(args) => demo::run(&args).await,
     }
 }
 

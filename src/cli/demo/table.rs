@@ -68,7 +68,7 @@ impl LiveTable {
 
     fn picture(&self, now: Timestamp, view: &View, counts: &Counts, feed: &Feed) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
         table.set_header(["router", "active", "occupied", "available against threshold", "breach", "shift", "refused"]);
         for decision in &view.routers {
             table.add_row(row(decision));
@@ -163,7 +163,7 @@ pub(super) fn print_report(report: &Report) -> anyhow::Result<()> {
         report.policy, report.seed, surge.service, clock_of(surge.start_s), surge.factor, surge.ramp_s / 60.0
     )?;
     let mut routers = Table::new();
-    routers.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    routers.load_style(presets::UTF8_HORIZONTAL_ONLY);
     routers.set_header([
         "router",
         "most occupied",
