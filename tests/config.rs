@@ -170,3 +170,56 @@ fn every_key_is_accepted() {
         assert_eq!(found, listed, "{}", section.path);
     }
 }
+
+/// Bounds of a numeric key as its range is written: "10 to 600,000".
+fn bounds(range: &str) -> Option<(f64, f64)> {
+    let (low, high) = range.split_once(" to ")?;
+    let number = |text: &str| text.replace(',', "").replace("10^13", "1e13").parse::<f64>().ok();
+    Some((number(low)?, number(high)?))
+}
+
+/// Ranges and defaults are words in the schema and numbers in the readers: the two must not drift apart.
+#[test]
+fn ranges_and_defaults_are_as_documented() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::copy(root().join("tests/config/every-key.yaml"), folder.path().join("every-key.yaml")).expect("copied");
+    let path = folder.path().join("controller.yaml");
+    let good = |text: &str| {
+        std::fs::write(&path, text).expect("written");
+        check(&path).is_ok()
+    };
+    let defaults = serde_json::to_value(foreshadow::config::LoopSettings::default()).expect("plain data");
+    let mut checked = 0;
+    for key in schema::LOOP.keys {
+        match &defaults[key.name] {
+            serde_json::Value::String(text) => assert_eq!(text, key.default, "{}", key.name),
+            value => assert_eq!(value.as_f64(), key.default.parse().ok(), "{}", key.name),
+        }
+        let Some((low, high)) = bounds(key.range) else { continue };
+        checked += 1;
+        let step = if low.fract() == 0.0 { 1.0 } else { 0.001 };
+        for (value, fits) in [(low, true), (high, true), (low - step, false), (high + step, false)] {
+            let text = format!("topology: every-key.yaml\nloop: {{{}: {value}}}\n", key.name);
+            assert_eq!(good(&text), fits, "{text} with range {}", key.range);
+        }
+    }
+    for (key, entry) in [
+        (schema::NODE.key("capacity_connections"), "capacity_connections: 1000"),
+        (schema::NODE.key("idle_timeout_s"), "idle_timeout_s: 60"),
+        (schema::NODE.key("closing_timeout_s"), "closing_timeout_s: 2"),
+        (schema::NODE.key("half_open_timeout_s"), "half_open_timeout_s: 10"),
+        (schema::LINK.key("latency_us"), "latency_us: 10"),
+        (schema::LINK.key("capacity_bps"), "capacity_bps: 100000000"),
+    ] {
+        let key = key.expect("a key of the schema");
+        let (low, high) = bounds(key.range).unwrap_or_else(|| panic!("{}: {}", key.name, key.range));
+        let file = std::fs::read_to_string(root().join("tests/config/every-key.yaml")).expect("part of the repository");
+        for (value, fits) in [(low, true), (high, true), (low - 1.0, false), (high + 1.0, false)] {
+            let text = file.replacen(entry, &format!("{}: {value}", key.name), 1);
+            assert_ne!(text, file);
+            assert_eq!(parse_topology(&path, &text).is_ok(), fits, "{} {value}", key.name);
+        }
+        checked += 1;
+    }
+    assert!(checked >= 13, "{checked}");
+}

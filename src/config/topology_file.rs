@@ -451,6 +451,13 @@ impl Checker<'_, '_> {
         let mut addresses = BTreeMap::new();
         let mut macs = BTreeMap::new();
         let hosts: Vec<Option<Host>> = entries.iter().map(|tree| self.host(tree, &mut addresses, &mut macs)).collect();
+        for (tree, host) in entries.iter().zip(&hosts) {
+            let Some(gateway) = host.as_ref().and_then(|host| host.gateway) else { continue };
+            if let Some(taken) = addresses.get(&gateway) {
+                let what = format!("gateway {gateway} is the address of the host at line {}", taken.line);
+                self.reader.problem(tree.place, what, "an address that no host has");
+            }
+        }
         hosts.into_iter().collect()
     }
 

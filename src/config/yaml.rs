@@ -147,6 +147,8 @@ pub(crate) fn parse(text: &str) -> Result<Tree, SyntaxError> {
     budget.max_events = 20_000_000;
     budget.max_nodes = 10_000_000;
     budget.max_total_scalar_bytes = 256 << 20;
+    // Reading recurses; no format here is deeper than a handful.
+    budget.max_depth = 64;
     let mut options = Options::default();
     options.budget = Some(budget);
     let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
@@ -215,6 +217,18 @@ mod tests {
         assert_eq!(items[2].place, Place { line: 5, column: 5 }, "an alias stands where it is used");
         assert_eq!(items[2].value, items[1].value);
         assert_eq!(items[3].value, Value::Null);
+    }
+
+    #[test]
+    fn deep_and_swollen_documents_are_refused() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(parse(&deep).is_err());
+        let mut swollen = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for at in 1..12 {
+            let before = format!("*a{}, ", at - 1).repeat(10);
+            swollen.push_str(&format!("a{at}: &a{at} [{before}]\n"));
+        }
+        assert!(parse(&swollen).is_err());
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Plans of every stage of the Clos fabric, and of one with a port that is not known yet.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 

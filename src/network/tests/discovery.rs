@@ -1,3 +1,5 @@
+//! Discovery over wires in memory: right, wrong, cut, one-way, and without given ports.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Whom ARP is answered for, who is believed, and how much is kept.
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;

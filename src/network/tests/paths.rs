@@ -1,3 +1,5 @@
+//! Next hops on the Clos and on a two-stage fabric, with links in any state.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
