@@ -123,8 +123,8 @@ impl<'f> Reader<'f> {
     /// The value if nothing was wrong, else the problems in the order of their lines.
     pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<Problem>> {
         // Problems of a file that this one names come with their own path and keep together.
-        self.problems
-            .sort_by(|a, b| (&a.file != self.file, a.line, a.column).cmp(&(&b.file != self.file, b.line, b.column)));
+        let file = self.file;
+        self.problems.sort_by_key(|problem| (problem.file != file, problem.line, problem.column));
         if self.left_out > 0 {
             let left_out = self.left_out;
             self.left_out = 0;
