@@ -72,13 +72,13 @@ impl Detector {
         let scale = (self.spread * MAD_TO_SIGMA).max(expected.sqrt()).max(floor).max(1e-9);
         let sigma = (value - expected) / scale;
         self.recent += RECENT_WEIGHT * (value - self.recent);
-        let alarm = self.judge(sigma, expected);
+        let alarm = self.judge(sigma);
         self.learn(value, expected, scale, alarm);
         let severity = if alarm { severity((self.recent - expected) / scale, self.recent / expected) } else { 0.0 };
         Surge { severity, sigma, expected, recent: self.recent }
     }
 
-    fn judge(&mut self, sigma: f64, expected: f64) -> bool {
+    fn judge(&mut self, sigma: f64) -> bool {
         if self.samples <= WARM_UP {
             return false;
         }

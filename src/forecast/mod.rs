@@ -278,7 +278,13 @@ impl Forecaster {
         let balance = self.balance.path(value, self.step_s).filter(|_| self.has_arrivals);
         let balance: Vec<f64> = balance.map_or(Vec::new(), |path| path.take(self.horizon).collect());
         let linear = (0..self.anchors.len()).map(|which| self.linear.predict(which).map(|v| v.max(0.0)));
-        [vec![Some(value); self.anchors.len()], at_anchors(&holt), at_anchors(&slow), at_anchors(&balance), linear.collect()]
+        [
+            vec![Some(value); self.anchors.len()],
+            at_anchors(&holt),
+            at_anchors(&slow),
+            at_anchors(&balance),
+            linear.collect(),
+        ]
     }
 
     /// Weights at one anchor: by the mean, over this anchor and the nearer ones, of each expert's rolling error
@@ -322,6 +328,6 @@ fn interpolate(points: &[(usize, f64)], horizon: usize) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod series_tests;
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,8 @@ struct Router {
     risks: BTreeSet<String>,
     /// Routers joined by a mirror link: place among the routers, link, latency.
     mirrors: Vec<(usize, usize, u32)>,
+    /// The same routers, each once: only they can be its shadows, or it theirs.
+    neighbours: BTreeSet<usize>,
 }
 
 impl Router {
@@ -140,12 +142,15 @@ impl Engine {
                 threshold: node.router.as_ref().map_or(0, |router| router.threshold_available),
                 risks: node.risk_groups.iter().cloned().collect(),
                 mirrors: Vec::new(),
+                neighbours: BTreeSet::new(),
             })
             .collect();
         for (number, link) in topology.links.iter().enumerate().filter(|(_, link)| link.kind == LinkKind::Mirror) {
             if let (Some(a), Some(b)) = (by_id.get(&link.a.node), by_id.get(&link.b.node)) {
                 routers[*a].mirrors.push((*b, number, link.latency_us));
                 routers[*b].mirrors.push((*a, number, link.latency_us));
+                routers[*a].neighbours.insert(*b);
+                routers[*b].neighbours.insert(*a);
             }
         }
         let places = routers.iter().enumerate().map(|(place, router)| (router.index, place)).collect();
@@ -281,9 +286,14 @@ impl Engine {
         selections
     }
 
+    /// Those that may have `shadow` as a shadow: cost follows the mirror links, not the size of the fabric.
+    fn served_by(&self, shadow: usize) -> impl Iterator<Item = (usize, &State)> {
+        self.routers[shadow].neighbours.iter().map(|place| (*place, &self.states[*place]))
+    }
+
     /// Connections of all routers but `except` that are, or will be, at `shadow` by the shifts in force.
     fn reserved(&self, shadow: usize, except: usize) -> f64 {
-        let others = self.states.iter().enumerate().filter(|(place, _)| *place != except);
+        let others = self.served_by(shadow).filter(|(place, _)| *place != except);
         others.map(|(_, state)| reservation(state, shadow)).sum()
     }
 
@@ -293,13 +303,12 @@ impl Engine {
         if !inputs[shadow].in_service || state.resting > 0 || !state.watch.known() {
             return 0.0;
         }
-        let inbound: f64 = self.states.iter().filter_map(|other| other.moved.get(&shadow)).sum();
+        let inbound: f64 = self.served_by(shadow).filter_map(|(_, other)| other.moved.get(&shadow)).sum();
         let load = state.watch.load();
         let own = (load.occupied - inbound).max(0.0);
         let coming: f64 = self
-            .states
-            .iter()
-            .map(|other| (reservation(other, shadow) - other.moved.get(&shadow).copied().unwrap_or(0.0)).max(0.0))
+            .served_by(shadow)
+            .map(|(_, other)| (reservation(other, shadow) - other.moved.get(&shadow).copied().unwrap_or(0.0)).max(0.0))
             .sum();
         let growth = (state.watch.peak().unwrap_or(load.occupied) - load.occupied - coming).max(0.0);
         // The square root is the noise of a count at the limit: an expectation at the limit would cross half the time.

@@ -359,3 +359,28 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_thousand_routers_a_cycle() {
+    let count = 1_000u16;
+    let mut topology = fabric(&vec![(1_000, 100, 1.0 / 1_000.0); usize::from(count)]);
+    // A full mesh of mirror links is no fabric: each has four neighbours.
+    let near = |link: &Link| {
+        let number = |end: &LinkEnd| end.node.as_str().trim_start_matches("router-").parse::<i32>().expect("numbered");
+        (number(&link.a) - number(&link.b)).abs() <= 2
+    };
+    topology.links.retain(near);
+    let mut engine = Engine::new(&topology, &LoopSettings::default());
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let mut slowest = 0.0f64;
+    for second in 1..=80 {
+        let loads: Vec<_> = (0..count).map(|_| Some(load(rng.random_range(480.0..520.0), 25.0))).collect();
+        let started = std::time::Instant::now();
+        let outcome = engine.cycle(Timestamp::from_secs(second), &input(&loads));
+        slowest = slowest.max(started.elapsed().as_secs_f64());
+        assert_eq!(outcome.decisions.len(), 1_000);
+    }
+    println!("slowest cycle of 1,000 routers at horizon 60: {:.0} ms", slowest * 1e3);
+    // A second on an idle core; wide because tests share theirs.
+    assert!(slowest < 6.0, "{slowest} s");
+}
