@@ -224,6 +224,7 @@ fn settled(watch: &mut Watch, port: u16, expected: u64) -> Seen {
         if last.total() >= expected {
             break;
         }
+        // Quiet is the absence of events.
         std::thread::sleep(Duration::from_millis(250));
         let next = watch.seen(port);
         if next.total() == last.total() {
@@ -353,6 +354,7 @@ fn ovs_d_active_counts_match_the_hosts_own() {
                 .map(|router| number(&router["load"], "active"))
                 .sum();
             told.insert(micros(view["at"].as_str().expect("a time")), active);
+            // Samples are taken at an interval.
             std::thread::sleep(Duration::from_millis(200));
         }
         let series: Vec<Vec<(f64, f64)>> = clients
@@ -553,6 +555,7 @@ fn rising(fabric: &Fabric, spec: &Spec, policy: &str) -> Run {
         let at = micros(view["at"].as_str().expect("a time"));
         now = at as f64 / 1e6 - begin;
         if at == last {
+            // A view is polled over REST.
             std::thread::sleep(Duration::from_millis(100));
             continue;
         }

@@ -73,7 +73,7 @@ fn read(path: &str) -> String {
 }
 
 fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/") || path.starts_with("tests/")
+    path.ends_with("tests.rs") || path.contains("/tests/") || path.starts_with("tests/")
 }
 
 /// Splits a source file where its own test module begins.
@@ -288,8 +288,10 @@ fn headline(path: &str) -> Option<String> {
 fn map_of_files() -> Result<String, String> {
     let mut folders: BTreeMap<PathBuf, Vec<(String, String)>> = BTreeMap::new();
     let mut silent = String::new();
-    let paths = files_below("src", &[".rs"]).into_iter().chain(files_below("tests", &[".rs"]));
-    for path in paths {
+    let sources = files_below("src", &[".rs"]).into_iter().filter(|path| !is_test_file(path));
+    // Tests within the source stand beside what they test; of tests/, the entry points are listed.
+    let suites = files_below("tests", &[".rs"]).into_iter().filter(|path| path.matches('/').count() == 1);
+    for path in sources.chain(suites) {
         match headline(&path) {
             Some(sentence) => {
                 let (folder, name) = path.rsplit_once('/').expect("a file in a folder");

@@ -70,6 +70,7 @@ pub struct NetworkHost {
 
 /// Something that was seen on the way of a packet that belongs to an emulated connection.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "short-lived values of which most are the large one")]
 pub enum Sighting {
     /// It crossed the link between a router and an outside switch.
     Outside { router: NodeIndex, tag: u32 },

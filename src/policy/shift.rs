@@ -17,6 +17,7 @@ pub const SHIFT_MAX_PERCENT: f64 = 50.0;
 pub const SEVERITY_MAX: f64 = 5.0;
 
 /// The law itself: percent of new connections to shift while a signal holds.
+#[expect(clippy::manual_clamp, reason = "written as the requirement states it")]
 pub fn law(prediction_severity: f64, anomaly_severity: f64) -> f64 {
     let severity = bounded(prediction_severity) + bounded(anomaly_severity);
     (severity * 10.0).max(SHIFT_MIN_PERCENT).min(SHIFT_MAX_PERCENT)

@@ -143,6 +143,7 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut condition: impl FnMut() -
         match condition() {
             Ok(value) => return value,
             Err(complaint) if started.elapsed() > patience => panic!("{what}: not within {patience:?}: {complaint}"),
+            // What is polled here announces nothing.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }

@@ -39,6 +39,7 @@ fn wait_for(path: &Path) {
     let start = Instant::now();
     while !path.exists() {
         assert!(start.elapsed() < PATIENCE, "{} does not appear", path.display());
+        // Another program makes the file.
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -270,7 +270,7 @@ fn check_buckets(request: &GroupMod) -> Result<(), Refusal> {
         if request.group_type == GroupType::FastFailover && watches_nothing(bucket) {
             return Err(refuse(GROUP_MOD_FAILED, 13, "a fast-failover bucket must watch a port or a group"));
         }
-        if actions.iter().any(|action| *action == Action::Group(request.group_id)) {
+        if actions.contains(&Action::Group(request.group_id)) {
             return Err(refuse(GROUP_MOD_FAILED, 7, "group sends packets to itself"));
         }
         actions.iter().try_for_each(check_action)?;

@@ -33,6 +33,7 @@ pub const TABLES: u8 = 254;
 
 /// What comes out of a switch.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "short-lived values of which most are the large one")]
 pub enum Effect {
     Transmit { port: PortNo, packet: Packet },
     PacketIn(PacketIn),

@@ -193,9 +193,12 @@ fn add_group(switch: &mut Switch, group_id: u32, group_type: GroupType, buckets:
     switch.group_mod(&request, at(0), &mut Vec::new()).unwrap();
 }
 
+/// Name, group, and the ports a packet leaves by: with all ports up, and with port 2 down.
+type GroupCase = (&'static str, GroupType, Vec<Bucket>, Vec<u32>, Vec<u32>);
+
 #[test]
 fn groups_of_every_type() {
-    let cases: Vec<(&str, GroupType, Vec<Bucket>, Vec<u32>, Vec<u32>)> = vec![
+    let cases: Vec<GroupCase> = vec![
         ("all", GroupType::All, vec![bucket(0, 0, vec![out(2)]), bucket(0, 0, vec![out(3)])], vec![2, 3], vec![3]),
         ("indirect", GroupType::Indirect, vec![bucket(0, 0, vec![out(3)])], vec![3], vec![3]),
         (

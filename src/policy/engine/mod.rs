@@ -183,9 +183,9 @@ impl Engine {
         let assessments = self.assess(now, &inputs);
         let selections = self.select_shadows(input, &inputs);
         let mut decisions = Vec::with_capacity(self.routers.len());
-        for place in 0..self.routers.len() {
-            let placement = self.shift(place, &inputs, &assessments, &selections[place]);
-            decisions.push(self.decide(now, place, &inputs, &assessments, &selections[place], &placement));
+        for (place, selection) in selections.iter().enumerate() {
+            let placement = self.shift(place, &inputs, &assessments, selection);
+            decisions.push(self.decide(now, place, &inputs, &assessments, selection, &placement));
         }
         let mut outcome = CycleOutcome { decisions, ..CycleOutcome::default() };
         for (router, selection) in self.routers.iter().zip(&selections) {
