@@ -9,13 +9,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Topology};
+use crate::controller::Controller;
 use crate::controller::driver::{self, Clockwork, Publisher, Switchboard};
 use crate::controller::feed::Feed;
 use crate::controller::view::View;
-use crate::controller::Controller;
 use crate::northbound::{self, NorthState};
-use crate::southbound::openflow::{AgentSettings, CommandError, Southbound, SouthboundSettings, WallClock, pipeline};
 use crate::southbound::Command;
+use crate::southbound::openflow::{AgentSettings, CommandError, Southbound, SouthboundSettings, WallClock, pipeline};
 use crate::types::Timestamp;
 use crate::wire::lldp::Key;
 

@@ -18,9 +18,8 @@ pub struct RunArgs {
 }
 
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let loaded = load_config(&args.config).map_err(|problems| {
-        BadInput(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    })?;
+    let loaded = load_config(&args.config)
+        .map_err(|problems| BadInput(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
     let shutdown = shutdown_on_signal()?;
     let clockwork = Clockwork::Wall(Duration::from_millis(loaded.config.cycle.cycle_ms));
     let mut program = Program::start(&loaded.config, loaded.topology, clockwork, wall_clock(), shutdown).await?;

@@ -23,8 +23,11 @@ use crate::wire::openflow::{Frame, Framing, MESSAGE_BYTES_MAX};
 /// A controller that does not listen by then has failed to start.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Nothing changed for so long: the controller is done installing.
-const INSTALL_QUIET: Duration = Duration::from_secs(1);
+/// Nothing changed for so long: the controller is done installing. Longer than link discovery takes to settle.
+const INSTALL_QUIET: Duration = Duration::from_secs(3);
+
+/// A longer pause between two changes is waiting, not installing, and counts towards no rate.
+const INSTALL_GAP: Duration = Duration::from_millis(100);
 
 /// A request not answered for so long is lost: another takes its place, and the report tells.
 const LOST_AFTER: Duration = Duration::from_secs(1);
@@ -62,9 +65,7 @@ type Window = usize;
 /// What one switch saw since it was last asked.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    changes: u64,
-    first_change: Option<Instant>,
-    last_change: Option<Instant>,
+    changes: Vec<Instant>,
     latencies_us: Vec<u32>,
     lost: u64,
 }
@@ -82,6 +83,7 @@ enum Order {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Installed {
     pub(super) changes: u64,
+    /// Time in which changes came, without the pauses between bursts.
     pub(super) took: Duration,
 }
 
@@ -129,24 +131,18 @@ impl Generator {
 
     /// Waits until the controller has stopped changing flows and groups.
     pub(super) async fn installed(&mut self) -> anyhow::Result<Installed> {
-        let mut total = Seen::default();
         let started = Instant::now();
-        loop {
-            for seen in self.collect().await? {
-                total.changes += seen.changes;
-                total.first_change = total.first_change.into_iter().chain(seen.first_change).min();
-                total.last_change = total.last_change.into_iter().chain(seen.last_change).max();
-            }
-            if total.last_change.unwrap_or(started).elapsed() > INSTALL_QUIET {
-                break;
-            }
+        let mut changes = Vec::new();
+        let mut last = started;
+        while last.elapsed() < INSTALL_QUIET {
             tokio::time::sleep(Duration::from_millis(50)).await;
+            changes.extend(self.collect().await?.into_iter().flat_map(|seen| seen.changes));
+            last = changes.iter().copied().max().unwrap_or(started);
         }
-        let took = match (total.first_change, total.last_change) {
-            (Some(first), Some(last)) => last - first,
-            _ => Duration::ZERO,
-        };
-        Ok(Installed { changes: total.changes, took })
+        changes.sort_unstable();
+        let gaps = changes.windows(2).map(|pair| pair[1] - pair[0]);
+        let took = gaps.filter(|gap| *gap <= INSTALL_GAP).sum();
+        Ok(Installed { changes: changes.len() as u64, took })
     }
 
     /// Waits until requests of every edge switch are answered.
@@ -320,12 +316,7 @@ impl Session {
 
     fn note(&mut self, noted: Noted) {
         match noted {
-            Noted::Change => {
-                let now = Instant::now();
-                self.seen.changes += 1;
-                self.seen.first_change.get_or_insert(now);
-                self.seen.last_change = Some(now);
-            }
+            Noted::Change => self.seen.changes.push(Instant::now()),
             Noted::Packet { data, .. } if self.is_answer(&data) => {
                 if let Some(sent) = self.unanswered.pop_front() {
                     let waited = sent.elapsed().as_micros();

@@ -93,7 +93,7 @@ struct Responses {
 struct Rate {
     /// Flow and group changes sent to all switches.
     changes: u64,
-    /// From the first to the last of them.
+    /// Time in which they came, pauses between bursts left out.
     seconds: f64,
     changes_per_s: f64,
 }
