@@ -40,7 +40,7 @@ bench:
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) fetch --quiet && $(CARGO) deny --offline check bans licenses sources; \
 	else echo "skipped: licences (cargo-deny is not installed)"; fi
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --release --no-deps --document-private-items
 	$(CARGO) test --release --test tidy

@@ -1,5 +1,8 @@
 //! OpenFlow sessions over real loopback sockets.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used)]
+
 mod openflow;
 
 use std::io;
@@ -230,6 +233,7 @@ async fn mutated_frames() {
         }
         slowest = slowest.max(asked.elapsed());
         readings += 1;
+        // Readings are asked for at an interval while the attack runs.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let (sent, sessions) = attacker.await.expect("the attacker ends well");
@@ -245,6 +249,7 @@ async fn mutated_frames() {
         let began = Instant::now();
         while southbound.send(install()).is_err() {
             assert!(began.elapsed() < PATIENCE, "datapath {datapath} comes back");
+            // The command itself tells whether the session is back.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         while !matches!(next(&mut events).await, Event::Installed { datapath: done, .. } if done == datapath) {}

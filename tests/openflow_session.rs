@@ -1,5 +1,8 @@
 //! OpenFlow sessions against a switch made of memory: handshake, liveness, errors, installation, reading.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used)]
+
 mod openflow;
 
 use std::time::Duration;

@@ -131,10 +131,10 @@ impl FakeSwitch {
                 };
                 self.flows.insert(key, stats);
             }
-            FlowModCommand::DeleteStrict => {
-                if self.flows.get(&key).is_some_and(|held| held.cookie & flow.cookie_mask == flow.cookie) {
-                    self.flows.remove(&key);
-                }
+            FlowModCommand::DeleteStrict
+                if self.flows.get(&key).is_some_and(|held| held.cookie & flow.cookie_mask == flow.cookie) =>
+            {
+                self.flows.remove(&key);
             }
             _ => {}
         }
