@@ -11,6 +11,7 @@ mod field;
 mod flow;
 mod group_mod;
 mod instruction;
+mod learn;
 mod matching;
 mod message;
 mod multipart;
@@ -26,12 +27,11 @@ pub use field::Field;
 pub use flow::{FlowMod, FlowModCommand, FlowRemoved, flow_flags, removed_reason};
 pub use group_mod::{Bucket, GroupMod, GroupModCommand, GroupType};
 pub use instruction::Instruction;
+pub use learn::{LearnAction, LearnSource, LearnSpec, LearnTarget, learn_flags};
 pub use matching::{Match, MatchField};
 pub use message::{Frame, Framing, HEADER_BYTES, MESSAGE_BYTES_MAX, Message};
 pub use multipart::{FlowStatsRequest, MultipartReply, MultipartReplyBody, MultipartRequest, MultipartRequestBody};
-pub use nicira::{
-    CtAction, LearnAction, LearnSource, LearnSpec, LearnTarget, MultipathAction, Subfield, hash_fields, learn_flags,
-};
+pub use nicira::{CtAction, MultipathAction, Subfield, hash_fields};
 pub use packet::{PacketIn, PacketOut};
 pub use port_description::{PortDescription, PortStatus, port_bits, port_reason};
 pub use session::{ErrorMessage, Features, Hello, Role, SwitchConfig};

@@ -3,9 +3,9 @@
 use bytes::BufMut;
 
 use super::action::{put_actions, read_nested_actions};
-use super::buffer::{Reader, put_value};
+use super::buffer::Reader;
 use super::field::{CLASS_EXPERIMENTER, put_header, put_short_header, read_header};
-use super::{Action, DecodeError, EncodeError, Field};
+use super::{Action, DecodeError, EncodeError, Field, LearnAction};
 
 /// `n_bits` of a field from bit `offset` up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,99 +22,6 @@ impl Subfield {
     }
     pub const fn bits(field: Field, offset: u16, n_bits: u16) -> Self {
         Self { field, offset, n_bits }
-    }
-}
-
-/// Flags of `learn`.
-pub mod learn_flags {
-    pub const SEND_FLOW_REM: u16 = 1;
-    pub const DELETE_LEARNED: u16 = 2;
-    pub const WRITE_RESULT: u16 = 4;
-}
-
-/// `NXAST_LEARN` and, where a limit or a result is wanted, `NXAST_LEARN2`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LearnAction {
-    pub idle_timeout: u16,
-    pub hard_timeout: u16,
-    pub priority: u16,
-    pub cookie: u64,
-    pub flags: u16,
-    pub table: u8,
-    pub fin_idle_timeout: u16,
-    pub fin_hard_timeout: u16,
-    /// Most entries with this cookie in this table; 0 is unlimited. Not 0 makes it `NXAST_LEARN2`.
-    pub limit: u32,
-    /// Receives 1 if the entry was learned, 0 if the limit forbade it (with `WRITE_RESULT`; `NXAST_LEARN2`).
-    pub result: Option<Subfield>,
-    pub specs: Vec<LearnSpec>,
-}
-
-/// One part of the entry to learn.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LearnSpec {
-    pub source: LearnSource,
-    pub target: LearnTarget,
-    pub n_bits: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum LearnSource {
-    /// Bits of the packet: field and offset.
-    Field {
-        field: Field,
-        offset: u16,
-    },
-    Immediate(u128),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum LearnTarget {
-    Match {
-        field: Field,
-        offset: u16,
-    },
-    Load {
-        field: Field,
-        offset: u16,
-    },
-    /// The source is a port number; no target field.
-    Output,
-}
-
-impl LearnSpec {
-    /// Match the packet's own value of a field.
-    pub fn match_same(field: Field) -> Self {
-        Self::match_field(field, field)
-    }
-    /// Match, in `target`, the packet's value of `source`.
-    pub fn match_field(target: Field, source: Field) -> Self {
-        Self {
-            source: LearnSource::Field { field: source, offset: 0 },
-            target: LearnTarget::Match { field: target, offset: 0 },
-            n_bits: target.bits(),
-        }
-    }
-    pub fn match_value(field: Field, value: impl Into<u128>) -> Self {
-        Self {
-            source: LearnSource::Immediate(value.into()),
-            target: LearnTarget::Match { field, offset: 0 },
-            n_bits: field.bits(),
-        }
-    }
-    pub fn load_value(target: Subfield, value: impl Into<u128>) -> Self {
-        Self {
-            source: LearnSource::Immediate(value.into()),
-            target: LearnTarget::Load { field: target.field, offset: target.offset },
-            n_bits: target.n_bits,
-        }
-    }
-    pub fn load_field(target: Subfield, source: Subfield) -> Self {
-        Self {
-            source: LearnSource::Field { field: source.field, offset: source.offset },
-            target: LearnTarget::Load { field: target.field, offset: target.offset },
-            n_bits: target.n_bits,
-        }
     }
 }
 
@@ -160,35 +67,6 @@ impl Subfield {
     }
 }
 
-impl LearnAction {
-    /// Fields in this program's own class, the flag of a wanted result set.
-    #[must_use]
-    pub fn canonical(&self) -> Self {
-        let specs = self.specs.iter().map(LearnSpec::canonical).collect();
-        Self { specs, flags: self.wire_flags(), result: self.result.map(Subfield::canonical), ..self.clone() }
-    }
-
-    fn wire_flags(&self) -> u16 {
-        self.flags | if self.result.is_some() { learn_flags::WRITE_RESULT } else { 0 }
-    }
-}
-
-impl LearnSpec {
-    #[must_use]
-    pub fn canonical(&self) -> Self {
-        let source = match self.source {
-            LearnSource::Field { field, offset } => LearnSource::Field { field: field.canonical(), offset },
-            LearnSource::Immediate(value) => LearnSource::Immediate(value),
-        };
-        let target = match self.target {
-            LearnTarget::Match { field, offset } => LearnTarget::Match { field: field.canonical(), offset },
-            LearnTarget::Load { field, offset } => LearnTarget::Load { field: field.canonical(), offset },
-            LearnTarget::Output => LearnTarget::Output,
-        };
-        Self { source, target, n_bits: self.n_bits }
-    }
-}
-
 //     0                   1                   2                   3
 //     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
 //    +-------------------------------+-------------------------------+
@@ -206,13 +84,10 @@ impl LearnSpec {
 //                    offset (10), n_bits less one (6), target H
 //   14 resubmit      in_port (16), table (8), zeros (24)
 //   15 output        offset (10), n_bits less one (6), source H, max_len (16), zeros (48)
-//   16 learn         idle (16), hard (16), priority (16), cookie (64), flags (16), table (8), zeros (8), fin idle (16),
-//                    fin hard (16), specs
 //   19 fin timeout   fin idle (16), fin hard (16), zeros (16)
 //   27 push, 28 pop  offset (16), field H*, n_bits (16)
 //   35 ct            flags (16), zone source (32), zone (16), table (8), zeros (24), alg (16), actions
-//   45 learn2        as learn up to fin hard, then limit (32), result offset (16), zeros (16), result H* where the flag
-//                    asks for it, specs
+//   16, 45 learn     see learn.rs
 
 const VENDOR: u32 = 0x0000_2320;
 const ACTION: &str = "Nicira action";
@@ -228,7 +103,7 @@ const STACK_POP: u16 = 28;
 const CT: u16 = 35;
 const LEARN2: u16 = 45;
 
-fn value_error<T>(expected: &'static str, came: impl Into<u128>) -> Result<T, EncodeError> {
+pub(super) fn value_error<T>(expected: &'static str, came: impl Into<u128>) -> Result<T, EncodeError> {
     Err(EncodeError::Value { what: ACTION, expected, came: came.into() })
 }
 
@@ -322,7 +197,7 @@ fn unpack(packed: u16, field: Field) -> Subfield {
 }
 
 /// A header without mask of a field narrow enough; `None` for any other.
-fn read_field(reader: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
+pub(super) fn read_field(reader: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
     let header = read_header(reader)?;
     Ok(header.field.filter(|_| !header.masked))
 }
@@ -452,168 +327,104 @@ impl CtAction {
     }
 }
 
-impl LearnAction {
-    fn is_second_form(&self) -> bool {
-        self.limit != 0 || self.wire_flags() & learn_flags::WRITE_RESULT != 0
+#[cfg(test)]
+mod tests {
+    use super::super::action::{put_actions, read_actions};
+    use super::*;
+
+    /// Each as `ovs-ofctl` 3.1 writes the action in the comment beside it.
+    #[test]
+    fn golden_bytes_both_ways() {
+        let low_16 = Subfield::bits(Field::Reg(0), 0, 16);
+        let nxm = |number, length| Field::Other { class: 0, number, length };
+        let table = [
+            // load:5->reg0[0..15]
+            (Action::RegLoad { target: low_16, value: 5 }, "ffff0018 00002320 0007 000f 00010004 0000000000000005"),
+            // move:eth_src->eth_dst
+            (
+                Action::RegMove { source: Subfield::whole(nxm(2, 6)), target: Subfield::whole(nxm(1, 6)) },
+                "ffff0018 00002320 0006 0030 0000 0000 00000406 00000206",
+            ),
+            // resubmit(,20)
+            (Action::resubmit(20), "ffff0010 00002320 000e fff8 14 000000"),
+            // output:reg0[0..15]
+            (
+                Action::OutputReg { source: low_16, max_len: 0xffff },
+                "ffff0018 00002320 000f 000f 00010004 ffff 000000000000",
+            ),
+            // ct(commit,zone=7,exec(set_field:4->ct_mark))
+            (
+                Action::Ct(Box::new(CtAction {
+                    flags: 1,
+                    zone: 7,
+                    recirc_table: 0xff,
+                    alg: 0,
+                    exec: vec![Action::set_field(Field::CtMark, 4u8)],
+                })),
+                "ffff0028 00002320 0023 0001 00000000 0007 ff 000000 0000 0019 0010 0001d604 00000004 00000000",
+            ),
+            // multipath(symmetric_l3l4+udp,50,modulo_n,256,0,reg0[0..15])
+            (
+                Action::Multipath(MultipathAction {
+                    fields: hash_fields::SYMMETRIC_L3L4_UDP,
+                    basis: 50,
+                    algorithm: 0,
+                    max_link: 255,
+                    arg: 0,
+                    target: low_16,
+                }),
+                "ffff0020 00002320 000a 0003 0032 0000 0000 00ff 00000000 0000 000f 00010004",
+            ),
+            // push:ip_src
+            (Action::StackPush(Subfield::whole(nxm(7, 4))), "ffff0018 00002320 001b 0000 00000e04 0020 000000000000"),
+            // pop:reg1[4..19]
+            (
+                Action::StackPop(Subfield::bits(Field::Reg(1), 4, 16)),
+                "ffff0018 00002320 001c 0004 00010204 0010 000000000000",
+            ),
+            // fin_timeout(idle_timeout=2,hard_timeout=5)
+            (Action::FinTimeout { fin_idle_timeout: 2, fin_hard_timeout: 5 }, "ffff0010 00002320 0013 0002 0005 0000"),
+        ];
+        for (action, hex) in table {
+            let mut out = Vec::new();
+            put_actions(&mut out, std::slice::from_ref(&action)).expect("encodes");
+            let text: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(text, hex.replace(' ', ""), "{action:?}");
+            assert_eq!(read_actions(&mut Reader::new("test", &out)), Ok(vec![action]));
+        }
     }
 
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let flags = self.wire_flags();
-        out.put_u16(self.idle_timeout);
-        out.put_u16(self.hard_timeout);
-        out.put_u16(self.priority);
-        out.put_u64(self.cookie);
-        out.put_u16(flags);
-        out.put_u8(self.table);
-        out.put_u8(0);
-        out.put_u16(self.fin_idle_timeout);
-        out.put_u16(self.fin_hard_timeout);
-        if self.is_second_form() {
-            out.put_u32(self.limit);
-            out.put_u16(self.result.map_or(0, |result| result.offset));
-            out.put_u16(0);
-            match self.result {
-                Some(result) if result.n_bits != 1 => return value_error("one bit for the result", result.n_bits),
-                Some(result) => put_header(out, result.field, false)?,
-                None if flags & learn_flags::WRITE_RESULT != 0 => {
-                    return value_error("a result to write, as the flag says", flags);
-                }
-                None => {}
-            }
-        }
-        self.specs.iter().try_for_each(|spec| spec.encode(out))
+    #[test]
+    fn what_has_no_form_is_refused() {
+        let refused = |action: Action| put_actions(&mut Vec::new(), &[action]).is_err();
+        let load = |offset, n_bits| Action::RegLoad { target: Subfield::bits(Field::Reg(0), offset, n_bits), value: 0 };
+        assert!(!refused(load(1023, 64)));
+        assert!(refused(load(1024, 1)), "an offset beyond 10 bits");
+        assert!(refused(load(0, 0)), "no bits");
+        assert!(refused(load(0, 65)), "more bits than a value has");
+        let experimenter = Field::Experimenter { experimenter: 1, number: 2, length: 4 };
+        assert!(refused(Action::RegLoad { target: Subfield::whole(experimenter), value: 0 }), "an 8-byte header");
+        let source = Subfield::whole(Field::EthSrc);
+        assert!(refused(Action::RegMove { source, target: Subfield::whole(Field::Reg(0)) }), "48 bits into 32");
     }
 
-    fn decode(body: &mut Reader<'_>, second_form: bool) -> Result<Option<Action>, DecodeError> {
-        let mut learn = Self {
-            idle_timeout: body.u16()?,
-            hard_timeout: body.u16()?,
-            priority: body.u16()?,
-            cookie: body.u64()?,
-            flags: body.u16()?,
-            table: body.u8()?,
-            fin_idle_timeout: {
-                body.skip(1)?;
-                body.u16()?
-            },
-            fin_hard_timeout: body.u16()?,
-            limit: 0,
-            result: None,
-            specs: Vec::new(),
-        };
-        let writes_result = learn.flags & learn_flags::WRITE_RESULT != 0;
-        if second_form {
-            learn.limit = body.u32()?;
-            let offset = body.u16()?;
-            body.skip(2)?;
-            if writes_result {
-                let Some(field) = read_field(body)? else { return Ok(None) };
-                learn.result = Some(Subfield { field, offset, n_bits: 1 });
-            }
+    #[test]
+    fn other_forms_are_kept_as_bytes() {
+        let table = [
+            // ct whose zone comes from a register.
+            "ffff0018 00002320 0023 0000 00010004 001f 01 000000 0000",
+            // Another vendor's action.
+            "ffff0010 00001234 0007 000f 00000000",
+            // A subtype without a value here: exit.
+            "ffff0010 00002320 0011 000000000000",
+            // A load into a field of the experimenter class.
+            "ffff0018 00002320 0007 000f ffff0004 0000000000000005",
+        ];
+        for hex in table {
+            let hex = hex.replace(' ', "");
+            let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).expect("hex");
+            let bytes: Vec<_> = (0..hex.len()).step_by(2).map(byte).collect();
+            assert_eq!(read_actions(&mut Reader::new("test", &bytes)), Ok(vec![Action::Other(bytes)]));
         }
-        // A second form that needs none, and a first form that asks for a result, would go out differently.
-        if second_form != learn.is_second_form() {
-            return Ok(None);
-        }
-        while body.len() >= 2 && body.peek_u16(0)? != 0 {
-            let Some(spec) = LearnSpec::decode(body)? else { return Ok(None) };
-            learn.specs.push(spec);
-        }
-        if body.len() >= 8 {
-            return Ok(None);
-        }
-        Ok(Some(Action::Learn(Box::new(learn))))
     }
-}
-
-//     0                   1
-//     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5
-//    +---+-+---+---------------------+
-//    | 0 |I| T |       n_bits        |
-//    +---+-+---+---------------------+
-//    |  immediate (I = 1): value in as many 16-bit words as hold n_bits
-//    |  field (I = 0): source header H*, offset (16)
-//    +-------------------------------+
-//    |  match (T = 0), load (T = 1): target header H*, offset (16)
-//    |  output (T = 2): nothing
-//    +-------------------------------+
-//
-// A header of 0 ends the list.
-
-const IMMEDIATE: u16 = 1 << 13;
-const TARGET_SHIFT: u16 = 11;
-const N_BITS: u16 = 0x7ff;
-const TARGET_MATCH: u16 = 0;
-const TARGET_LOAD: u16 = 1;
-const TARGET_OUTPUT: u16 = 2;
-
-impl LearnSpec {
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        if !(1..=N_BITS).contains(&self.n_bits) {
-            return value_error("1 to 2,047 bits", self.n_bits);
-        }
-        let target = match self.target {
-            LearnTarget::Match { .. } => TARGET_MATCH,
-            LearnTarget::Load { .. } => TARGET_LOAD,
-            LearnTarget::Output => TARGET_OUTPUT,
-        };
-        let source = if matches!(self.source, LearnSource::Immediate(_)) { IMMEDIATE } else { 0 };
-        out.put_u16(source | target << TARGET_SHIFT | self.n_bits);
-        match self.source {
-            LearnSource::Field { field, offset } => {
-                put_header(out, field, false)?;
-                out.put_u16(offset);
-            }
-            LearnSource::Immediate(value) => {
-                let Some(bytes) = immediate_bytes(self.n_bits) else {
-                    return value_error("at most 128 bits of a value", self.n_bits);
-                };
-                if self.n_bits < 128 && value >> self.n_bits != 0 {
-                    return value_error("a value that fits its bits", value);
-                }
-                put_value(out, value, bytes);
-            }
-        }
-        if let LearnTarget::Match { field, offset } | LearnTarget::Load { field, offset } = self.target {
-            put_header(out, field, false)?;
-            out.put_u16(offset);
-        }
-        Ok(())
-    }
-
-    fn decode(body: &mut Reader<'_>) -> Result<Option<Self>, DecodeError> {
-        let header = body.u16()?;
-        let n_bits = header & N_BITS;
-        let source = if header & IMMEDIATE != 0 {
-            let Some(bytes) = immediate_bytes(n_bits) else { return Ok(None) };
-            let value = body.value(bytes)?;
-            if n_bits == 0 || (n_bits < 128 && value >> n_bits != 0) {
-                return Ok(None);
-            }
-            LearnSource::Immediate(value)
-        } else {
-            let Some(field) = read_field(body)? else { return Ok(None) };
-            LearnSource::Field { field, offset: body.u16()? }
-        };
-        // The two highest bits mean nothing yet: what sets them is not understood here.
-        let target = match (header & !(IMMEDIATE | N_BITS)) >> TARGET_SHIFT {
-            kind @ (TARGET_MATCH | TARGET_LOAD) => {
-                let Some(field) = read_field(body)? else { return Ok(None) };
-                let offset = body.u16()?;
-                if kind == TARGET_MATCH {
-                    LearnTarget::Match { field, offset }
-                } else {
-                    LearnTarget::Load { field, offset }
-                }
-            }
-            TARGET_OUTPUT => LearnTarget::Output,
-            _ => return Ok(None),
-        };
-        Ok((n_bits != 0).then_some(Self { source, target, n_bits }))
-    }
-}
-
-/// Bytes of an immediate value on the wire; `None` beyond 128 bits.
-fn immediate_bytes(n_bits: u16) -> Option<usize> {
-    (n_bits <= 128).then(|| usize::from(n_bits.div_ceil(16)) * 2)
 }
