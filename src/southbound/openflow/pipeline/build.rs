@@ -91,7 +91,7 @@ pub(super) fn drop() -> Vec<Instruction> {
     Vec::new()
 }
 
-/// Matches in `range` order: `base` with an exact or prefix match on the destination address.
+/// IPv4 packets to a prefix.
 pub(super) fn destination(prefix: ipnet::Ipv4Net) -> Match {
     ipv4().with_masked(Field::Ipv4Dst, prefix.network().to_bits(), prefix.netmask().to_bits())
 }

@@ -12,6 +12,9 @@ mod hops;
 mod outside;
 mod pins;
 mod router;
+#[cfg(test)]
+mod tests;
+mod text;
 mod transit;
 
 use super::mapping::Mapping;
@@ -20,6 +23,7 @@ use crate::plan::{DatapathPlan, RolePlan};
 
 pub use collect::{connection_ended, housekeeping, housekeeping_request, reading, requests};
 pub use router::{EXACT_CAPACITY_MAX, shards};
+pub use text::Text;
 
 /// This data path, for sessions.
 pub const MAPPING: Mapping = Mapping {
@@ -131,6 +135,8 @@ mod priority {
     pub(super) const HOST: u16 = 500;
     pub(super) const PINNED: u16 = 300;
     pub(super) const PROTOCOL: u16 = 200;
+    /// Above [`ANY`]: connections that were refused once, or that were not.
+    pub(super) const LATE: u16 = 150;
     pub(super) const ANY: u16 = 100;
     pub(super) const MISS: u16 = 0;
 

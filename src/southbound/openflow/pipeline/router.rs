@@ -164,8 +164,10 @@ fn progress(router: &RouterPlan, builder: &mut Builder) {
                 .with(Field::Reg(reg::INCARNATION), incarnation)
                 .with_masked(Field::TcpFlags, 0_u8, SYN);
             let learn = connection(router, shard, incarnation, STATE_ESTABLISHED);
-            let go = apply_then(vec![Action::Learn(Box::new(learn))], table::CLOSE);
-            builder.flow(table::PROGRESS, priority::ANY, settled, go);
+            let go = || apply_then(vec![Action::Learn(Box::new(learn.clone()))], table::CLOSE);
+            builder.flow(table::PROGRESS, priority::ANY, settled.clone(), go());
+            let late = settled.with(Field::Reg(reg::REMEMBERED), 1_u8);
+            builder.counted(cookie::ADMITTED, table::PROGRESS, priority::LATE, late, go());
         }
     }
     for incarnation in 0..INCARNATIONS - 1 {
@@ -208,11 +210,11 @@ fn close(router: &RouterPlan, builder: &mut Builder) {
 /// Room or no room is decided by `learn` itself, in one step with taking the slot.
 fn admit(router: &RouterPlan, builder: &mut Builder) {
     let limits = shards(router.capacity_connections);
-    let divided = match limits.len() {
-        0 | 1 => Vec::new(),
-        count => vec![divide(u16::try_from(count).unwrap_or(u16::MAX))],
-    };
-    builder.flow(table::SHARD, priority::MISS, Match::any(), apply_then(divided, table::ADMIT));
+    let mut actions = vec![Action::resubmit(table::REMEMBERED)];
+    if limits.len() > 1 {
+        actions.push(divide(u16::try_from(limits.len()).unwrap_or(u16::MAX)));
+    }
+    builder.flow(table::SHARD, priority::MISS, Match::any(), apply_then(actions, table::ADMIT));
     let result = Subfield::bits(Field::Reg(reg::ADMITTED), 0, 1);
     for (shard, limit) in numbered(limits) {
         for incarnation in 0..INCARNATIONS {
@@ -225,10 +227,13 @@ fn admit(router: &RouterPlan, builder: &mut Builder) {
             builder.flow(table::ADMIT, priority::ANY, at, apply_then(actions, table::VERDICT));
         }
     }
+    // Without a packet at hand Open vSwitch takes the result for a 1 when it looks at a cached decision again, and counts
+    // here what it refused before. So who was refused once is counted when its handshake ends instead.
     let admitted = register(reg::ADMITTED, 1);
-    builder.counted(cookie::ADMITTED, table::VERDICT, priority::ANY, admitted, go_to(table::ROUTE_SOURCE));
-    let look_up = vec![Action::resubmit(table::REMEMBERED)];
-    builder.flow(table::VERDICT, priority::MISS, Match::any(), apply_then(look_up, table::REFUSE));
+    builder.flow(table::VERDICT, priority::ANY, admitted.clone(), go_to(table::ROUTE_SOURCE));
+    let at_once = admitted.with(Field::Reg(reg::REMEMBERED), 0_u8);
+    builder.counted(cookie::ADMITTED, table::VERDICT, priority::LATE, at_once, go_to(table::ROUTE_SOURCE));
+    builder.flow(table::VERDICT, priority::MISS, Match::any(), go_to(table::REFUSE));
 }
 
 /// Shard number by a hash of the connection.
@@ -251,8 +256,9 @@ fn numbered(limits: Vec<u32>) -> impl Iterator<Item = (u16, u32)> {
 fn connection(router: &RouterPlan, shard: u16, incarnation: u16, state: u16) -> LearnAction {
     let mut specs = key();
     specs.push(LearnSpec::load_value(Subfield::whole(Field::Reg(reg::STATE)), state));
-    let owner = Subfield::whole(Field::Reg(reg::ROUTER));
-    specs.push(LearnSpec::load_field(owner, owner));
+    for kept in [reg::ROUTER, reg::REMEMBERED].map(|number| Subfield::whole(Field::Reg(number))) {
+        specs.push(LearnSpec::load_field(kept, kept));
+    }
     specs.push(LearnSpec::load_value(Subfield::whole(Field::Reg(reg::SHARD)), shard));
     specs.push(LearnSpec::load_value(Subfield::whole(Field::Reg(reg::INCARNATION)), incarnation));
     LearnAction {
