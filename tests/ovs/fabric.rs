@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use super::spec::{HostSpec, Spec};
+use super::traffic::Traffic;
 use super::{lab, run};
 
 /// The port on which switches look for their controller, on their own management link.
@@ -142,6 +143,15 @@ impl Fabric {
             .collect();
         for mut child in children {
             assert!(child.wait().expect("the child is ours").success(), "a host could not be set up");
+        }
+    }
+
+    /// Makes every host ask for its gateway's MAC address, and checks what it was told. Otherwise the first packets of
+    /// a measurement would wait for ARP.
+    pub fn resolve_gateways(&self, expected: &str) {
+        for host in self.spec.hosts() {
+            let answer = Traffic::ready(self, &host.id, &["resolve", "--to", &host.gateway]);
+            assert_eq!(answer["mac"], expected, "{}: ARP for {}", host.id, host.gateway);
         }
     }
 

@@ -16,8 +16,8 @@ import sys
 import time
 
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
-# A SYN that is dropped is sent again after one second. Giving up before makes one attempt exactly one SYN.
-CONNECT_PATIENCE_S = 0.9
+# A SYN that is dropped is sent again after one second, and after three. An attempt ends before the third.
+CONNECT_PATIENCE_S = 2.9
 # CONTRACT: broken is an RST, or no byte of progress for ten seconds.
 STALL_S = 10.0
 
@@ -134,7 +134,7 @@ class Client:
 
 
 async def connect(address, patience=CONNECT_PATIENCE_S):
-    """A connected client, or None if nobody answered the one SYN."""
+    """A connected client, or None if nobody answered."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -181,21 +181,26 @@ async def hold(options):
     say("ready")
     tasks = []
 
+    async def open_one(stays_idle):
+        tally.counts["attempted"] += 1
+        client = await connect(address)
+        if client is None:
+            tally.counts["refused"] += 1
+            return
+        tally.counts["opened"] += 1
+        clients.append(client)
+        tally.longest = max(tally.longest, await client.exchange())
+        if client.broken:
+            tally.broken(client)
+        elif not stays_idle:
+            tasks.append(asyncio.create_task(busy(client)))
+
     async def open_more(count, idle):
+        opening = []
         for number in range(count):
-            tally.counts["attempted"] += 1
-            client = await connect(address)
-            if client is None:
-                tally.counts["refused"] += 1
-            else:
-                tally.counts["opened"] += 1
-                clients.append(client)
-                tally.longest = max(tally.longest, await client.exchange())
-                if client.broken:
-                    tally.broken(client)
-                elif number >= idle:
-                    tasks.append(asyncio.create_task(busy(client)))
+            opening.append(asyncio.create_task(open_one(number < idle)))
             await asyncio.sleep(1 / options.rate)
+        await asyncio.gather(*opening)
 
     async for words in commands():
         match words:
@@ -353,6 +358,20 @@ async def burst(options):
     say("done")
 
 
+async def resolve(options):
+    """Makes the kernel ask for an address and says what it was told."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, 253) as sock:  # 253: for experiments; no router opens state for it
+        sock.sendto(b"?", (options.to, 0))
+    for _ in range(50):
+        with open("/proc/net/arp", encoding="ascii") as table:
+            for entry in map(str.split, table):
+                if entry[0] == options.to and entry[3] != "00:00:00:00:00:00":
+                    say("ready", mac=entry[3])
+                    return
+        await asyncio.sleep(0.1)
+    say("ready", mac=None)
+
+
 def five_tuple(frame, towards_server):
     """(server port, text, is RST) of an IPv4 TCP or UDP frame, else None."""
     if len(frame) < 38 or frame[12:14] != b"\x08\x00":
@@ -433,6 +452,8 @@ def main():
     mode.add_argument("--to", required=True)
     mode.add_argument("--udp", action="store_true")
     mode.add_argument("--first-port", type=int, default=1100)
+    mode = modes.add_parser("resolve")
+    mode.add_argument("--to", required=True)
     mode = modes.add_parser("watch")
     mode.add_argument("--interfaces", required=True)
     options = parser.parse_args()

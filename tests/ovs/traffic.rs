@@ -23,6 +23,15 @@ pub struct Traffic {
 impl Traffic {
     /// Starts it and waits until it says it is ready.
     pub fn start(fabric: &Fabric, space: &str, arguments: &[&str]) -> Self {
+        Self::spawn(fabric, space, arguments).0
+    }
+
+    /// Runs a mode that only says one thing.
+    pub fn ready(fabric: &Fabric, space: &str, arguments: &[&str]) -> Value {
+        Self::spawn(fabric, space, arguments).1
+    }
+
+    fn spawn(fabric: &Fabric, space: &str, arguments: &[&str]) -> (Self, Value) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ovs/traffic.py");
         let mut child = fabric
             .exec(space, &["python3", &script.display().to_string()])
@@ -45,7 +54,7 @@ impl Traffic {
             Self { what: format!("{space}: {}", arguments.join(" ")), commands: child.stdin.take(), child, lines };
         let ready = traffic.line(Duration::from_secs(20));
         assert_eq!(ready["event"], "ready", "{}: {ready}", traffic.what);
-        traffic
+        (traffic, ready)
     }
 
     /// The next line, or a failure after `patience`.
