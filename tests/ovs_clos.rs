@@ -395,7 +395,12 @@ fn ovs_d_active_counts_match_the_hosts_own() {
             println!("  client: {}", client.finish(PATIENCE));
         }
         assert!(errors.len() >= 20, "too few readings");
-        assert!(mean <= 2.0 && worst <= 4.0, "mean {mean:.2} %, worst {worst:.2} %");
+        let within = errors.iter().filter(|error| error.abs() <= 2.0).count();
+        assert!(
+            mean <= 1.0 && within * 20 >= errors.len() * 19,
+            "mean {mean:.2} %, {within} of {} within 2 %",
+            errors.len()
+        );
     });
 }
 
