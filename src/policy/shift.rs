@@ -20,7 +20,7 @@ pub const SEVERITY_MAX: f64 = 5.0;
 #[expect(clippy::manual_clamp, reason = "written as the requirement states it")]
 pub fn law(prediction_severity: f64, anomaly_severity: f64) -> f64 {
     let severity = bounded(prediction_severity) + bounded(anomaly_severity);
-    (severity * 10.0).max(SHIFT_MIN_PERCENT).min(SHIFT_MAX_PERCENT)
+    f64::min(SHIFT_MAX_PERCENT, f64::max(SHIFT_MIN_PERCENT, severity * 10.0))
 }
 
 /// Severity of a forecast: `5 p (1 - t / 2H)`, where `p` is the probability of a breach within the horizon `H` and `t`
