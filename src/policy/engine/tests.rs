@@ -238,7 +238,7 @@ fn flash_crowd_by_policy() {
 fn a_quiet_day_shifts_nothing() {
     // Two waves of an hour each, up to 730 of 975.
     let wave = |second: u64| 30.0 - 15.0 * (second as f64 / 3_600.0 * std::f64::consts::TAU).cos();
-    for seed in 1..=5 {
+    for seed in 1..=3 {
         let report = run(&PAIR, PolicyKind::Predictive, seed, 7_200, wave);
         println!("seed {seed}: {report:?}");
         assert_eq!(report.cycles_shifted, 0, "seed {seed}: {report:?}");
