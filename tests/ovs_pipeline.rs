@@ -525,3 +525,32 @@ fn ovs_active_connections_are_what_the_hosts_count() {
         assert!(off.abs() <= 2.0, "{off} %");
     });
 }
+
+/// Above 5,000 connections the table is divided: never more than the capacity, refusals begin a little early.
+#[test]
+fn ovs_large_tables_are_divided() {
+    isolated(&PROGRAMS, || {
+        const CAPACITY: u32 = 12_000;
+        let mut bench = Bench::start(&Wish { capacity: CAPACITY, idle_s: 300, ..Wish::default() });
+        let _servers = bench.serve();
+        let mut udp = bench.burst("h2", W2, true);
+        let mut full_at = None;
+        for step in 1..=14 {
+            udp.ask("go 1000 600 7001", LONG);
+            let sent = step * 1_000;
+            let now = bench
+                .await_connections(R1, "every flow decided", |now| now.occupied + now.refused >= sent * 995 / 1_000)
+                .0;
+            assert!(now.occupied <= u64::from(CAPACITY), "{now:?}");
+            if now.refused > 0 && full_at.is_none() {
+                full_at = Some(now.occupied);
+                println!("first refusals at {now:?}");
+            }
+        }
+        let now = bench.connections(R1);
+        println!("14,000 flows at capacity {CAPACITY}: {now:?}");
+        let full_at = full_at.expect("more was sent than there is room for");
+        assert!(full_at >= u64::from(CAPACITY) * 95 / 100, "refused from {full_at} on");
+        assert_eq!(now.occupied, u64::from(CAPACITY), "all parts are full by then");
+    });
+}
