@@ -21,6 +21,7 @@ pub mod demo;
 mod duration;
 pub mod program;
 pub mod run;
+pub mod switch;
 
 pub use duration::parse_duration;
 
@@ -44,6 +45,8 @@ enum Command {
     Run(run::RunArgs),
     /// An emulated fabric, its controller and a virtual day of traffic, in this process
     Demo(demo::DemoArgs),
+    /// One emulated switch
+    Switch(switch::SwitchArgs),
 }
 
 /// What the user gave is wrong: the command ends with status 2 and this text.
@@ -76,6 +79,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(args).await,
         Command::Run(args) => run::run(&args).await,
         Command::Demo(args) => demo::run(&args).await,
+        Command::Switch(args) => switch::run(&args).await,
     }
 }
 

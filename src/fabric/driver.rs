@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::network::{Network, NodeAt};
+use crate::types::PortNo;
 use crate::wire::openflow::{Framing, MESSAGE_BYTES_MAX};
 
 /// Wait before the first attempt to connect again, and the most it doubles to.
@@ -25,12 +26,14 @@ pub struct SharedNetwork {
     network: Arc<Mutex<Network>>,
     /// One for each node: woken when messages wait in its outbox.
     wake: Arc<[Notify]>,
+    /// Woken when frames wait to leave this process.
+    wire: Arc<Notify>,
 }
 
 impl SharedNetwork {
     pub fn new(network: Network) -> Self {
         let wake = network.nodes().iter().map(|_| Notify::new()).collect();
-        Self { network: Arc::new(Mutex::new(network)), wake }
+        Self { network: Arc::new(Mutex::new(network)), wake, wire: Arc::default() }
     }
 
     /// Does something with the network, then wakes the drivers of the switches that have something to say.
@@ -40,7 +43,21 @@ impl SharedNetwork {
         for node in network.waiting() {
             self.wake[node].notify_one();
         }
+        if network.wire_waits() {
+            self.wire.notify_one();
+        }
         result
+    }
+
+    /// Frames that leave this process, as soon as there are some.
+    pub async fn wire(&self) -> Vec<(PortNo, Vec<u8>)> {
+        loop {
+            let frames = self.lock().take_wire();
+            if !frames.is_empty() {
+                return frames;
+            }
+            self.wire.notified().await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Network> {

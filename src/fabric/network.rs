@@ -10,7 +10,7 @@ use super::packet::{Packet, lane, number};
 use super::session::{Session, SessionError};
 use super::switch::{Effect, Switch, SwitchPort};
 use crate::config::{LinkKind, Stage, Topology};
-use crate::types::{MacAddr, NodeId, NodeIndex, PortNo, Timestamp};
+use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo, Timestamp};
 use crate::wire::openflow::Frame;
 
 /// Most hops of all packets that one packet became. A correct fabric needs five or so; a loop ends here.
@@ -19,6 +19,9 @@ const HOPS_MAX: usize = 10_000;
 /// Most messages that wait for a controller that does not read. Beyond it packet-ins are dropped, as a switch whose
 /// channel is congested does; answers and notices are not, they are bounded by what was asked and installed.
 const OUTBOX_MAX: usize = 65_536;
+
+/// Most packets that wait for the sockets of a lone switch; beyond it they are dropped, as a full queue does.
+const WIRE_MAX: usize = 4_096;
 
 /// Why a topology cannot be emulated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +46,8 @@ pub type HostAt = usize;
 enum Far {
     Switch { node: NodeAt, port: PortNo, kind: LinkKind },
     Host(HostAt),
+    /// Out of this process: the packet is kept for [`Network::take_wire`].
+    Wire,
 }
 
 /// One emulated switch with its session.
@@ -87,6 +92,7 @@ pub struct Network {
     queue: VecDeque<(NodeAt, PortNo, Packet)>,
     effects: Vec<Effect>,
     sightings: Vec<Sighting>,
+    wire: Vec<(PortNo, Vec<u8>)>,
     /// Nothing is sent to controllers while this holds.
     sealed: bool,
     /// Packets that a switch handled.
@@ -145,10 +151,54 @@ impl Network {
             queue: VecDeque::new(),
             effects: Vec::new(),
             sightings: Vec::new(),
+            wire: Vec::new(),
             sealed: false,
             traversals: 0,
             circling: 0,
         })
+    }
+
+    /// One switch alone; what leaves it by any of its ports is for [`Network::take_wire`].
+    pub fn single(id: &NodeId, datapath: DatapathId, ports: Vec<SwitchPort>) -> Self {
+        let links = ports.iter().map(|port| (port.number, Far::Wire)).collect();
+        let node = NetworkNode {
+            id: id.clone(),
+            index: NodeIndex(1),
+            stage: Stage::Transit,
+            switch: Switch::new(datapath, ports),
+            session: Session::new(id.as_str()),
+            outbox: None,
+            links,
+        };
+        Self {
+            nodes: vec![node],
+            hosts: Vec::new(),
+            now: Timestamp::default(),
+            queue: VecDeque::new(),
+            effects: Vec::new(),
+            sightings: Vec::new(),
+            wire: Vec::new(),
+            sealed: false,
+            traversals: 0,
+            circling: 0,
+        }
+    }
+
+    /// A frame from outside this process arrives on a port of the first node; too short ones are dropped.
+    pub fn receive(&mut self, port: PortNo, frame: &[u8]) {
+        if let Some(packet) = Packet::parse(frame) {
+            self.queue.push_back((0, port, packet));
+            self.run();
+        }
+    }
+
+    /// Frames that leave this process, each with the port of the first node that it leaves by.
+    pub fn take_wire(&mut self) -> Vec<(PortNo, Vec<u8>)> {
+        std::mem::take(&mut self.wire)
+    }
+
+    pub fn wire_waits(&self) -> bool {
+        !self.wire.is_empty()
     }
 
     pub fn nodes(&self) -> &[NetworkNode] {
@@ -292,6 +342,8 @@ impl Network {
                 self.queue.push_back((far, port, packet));
             }
             Some(Far::Host(host)) => self.deliver(host, packet),
+            Some(Far::Wire) if self.wire.len() < WIRE_MAX => self.wire.push((port, packet.emit())),
+            Some(Far::Wire) => self.nodes[node].switch.count_dropped(port),
             None => {}
         }
     }

@@ -178,6 +178,13 @@ impl Switch {
         }
     }
 
+    /// A packet that was sent did not fit the queue behind the port.
+    pub fn count_dropped(&mut self, port: PortNo) {
+        if let Some(state) = self.ports.get_mut(&port) {
+            state.tx_dropped += 1;
+        }
+    }
+
     /// Takes a port up or down, as its cable would.
     pub fn set_port(&mut self, port: PortNo, up: bool, out: &mut Vec<Effect>) {
         if let Some(state) = self.ports.get_mut(&port).filter(|state| state.up != up) {

@@ -98,7 +98,9 @@ impl Counterfactual {
         slots.occupied += 1;
         slots.highest = slots.highest.max(slots.occupied);
         let linger = if is_udp { slots.limits.idle_timeout } else { slots.limits.closing_timeout };
-        self.releases.push(Reverse((at + duration + linger, router)));
+        // UDP is a question and an answer at the same moment; its slot stays taken until it idles out.
+        let lasts = if is_udp { linger } else { duration + linger };
+        self.releases.push(Reverse((at + lasts, router)));
         let below = slots.limits.capacity - slots.occupied < slots.limits.threshold_available;
         if below {
             slots.calm_since = None;

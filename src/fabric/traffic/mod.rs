@@ -78,6 +78,8 @@ pub struct Traffic {
     connections: Vec<Connection>,
     due: BinaryHeap<Reverse<(Timestamp, Due)>>,
     cadence: Cadence,
+    /// A router forgets a silent connection after so long; until then it is open.
+    idle_timeout: Duration,
     counts: Counts,
     active: Vec<u64>,
     refused_by_service: Vec<u64>,
@@ -96,6 +98,7 @@ impl Traffic {
             connections: Vec::new(),
             due: BinaryHeap::new(),
             cadence: Cadence(shortest_idle.mul_f64(0.45)),
+            idle_timeout: shortest_idle,
             counts: Counts::default(),
             active: vec![0; scenario.services.len()],
             refused_by_service: vec![0; scenario.services.len()],
@@ -202,9 +205,13 @@ impl Traffic {
 
     /// Plans the next exchange or, where the connection ends before it, its end.
     fn schedule(&mut self, id: u32, now: Timestamp) {
+        let Connection { ends, ending, .. } = self.connections[id as usize];
         let next = now + self.cadence.0;
-        let ends = self.connections[id as usize].ends;
-        self.due.push(Reverse(if next < ends { (next, Due::Exchange(id)) } else { (ends, Due::Close(id)) }));
+        self.due.push(Reverse(match ending {
+            Ending::Silence => (now + self.idle_timeout, Due::Close(id)),
+            _ if next < ends => (next, Due::Exchange(id)),
+            _ => (ends, Due::Close(id)),
+        }));
     }
 
     fn exchange(&mut self, network: &mut Network, id: u32, now: Timestamp) {

@@ -97,14 +97,12 @@ pub struct Scenario {
     pub reset_share: f64,
 }
 
-/// Rates and durations are such that a service keeps a good quarter of its router's 400 slots busy at noon, and that
-/// what the surge asks for is more than its router has, and less than all routers have.
-const RATE_PER_S: f64 = 0.30;
-const MEAN_DURATION_S: f64 = 300.0;
+/// Rates and durations are such that a service keeps a good third of its router's 500 slots busy at its best hour, and
+/// that what the surge asks for is much more than its router has left, and less than all routers have.
+const RATE_PER_S: f64 = 0.25;
+const MEAN_DURATION_S: f64 = 600.0;
 /// Longest connection that is drawn; it only bounds memory.
 const DURATION_MAX_S: f64 = 4.0 * 3_600.0;
-/// UDP here is question and answer. A longer silence would outlast the pins of switches, which forget UDP in 30 s.
-const UDP_DURATION_MAX_S: f64 = 10.0;
 
 impl Scenario {
     /// The demo's day: every service of the topology has its own rhythm, one of them a surge that the seed places.
@@ -146,10 +144,10 @@ impl Scenario {
         let surge = Surge {
             service: rng.random_range(0..services.len().max(1)),
             start_s: rng.random_range(9.0..17.0) * 3_600.0,
-            ramp_s: rng.random_range(480.0..720.0),
-            plateau_s: rng.random_range(300.0..480.0),
-            decay_s: rng.random_range(400.0..700.0),
-            factor: rng.random_range(5.0..6.0),
+            ramp_s: rng.random_range(270.0..360.0),
+            plateau_s: rng.random_range(170.0..240.0),
+            decay_s: rng.random_range(250.0..330.0),
+            factor: rng.random_range(6.0..7.0),
         };
         Ok(Self {
             services,
@@ -173,7 +171,7 @@ fn stream(seed: u64, number: u64) -> ChaCha8Rng {
 pub enum Ending {
     Fin { client_first: bool },
     Reset { by_client: bool },
-    /// UDP: nothing more comes.
+    /// UDP: a question and its answer, then nothing more.
     Silence,
 }
 
@@ -277,8 +275,7 @@ impl Source {
 
     fn arrival(&mut self, at: Timestamp) -> Arrival {
         let is_udp = self.rng.random::<f64>() < self.udp_share;
-        let longest = if is_udp { UDP_DURATION_MAX_S } else { DURATION_MAX_S };
-        let duration = Duration::from_secs_f64(self.duration.sample(&mut self.rng).min(longest));
+        let duration = Duration::from_secs_f64(self.duration.sample(&mut self.rng).min(DURATION_MAX_S));
         let resets = self.rng.random::<f64>() < self.reset_share;
         let coin = self.rng.random::<bool>();
         let ending = match (is_udp, resets) {
