@@ -58,7 +58,9 @@ pub struct BadInput(pub String);
 pub fn main() -> ExitCode {
     // Bad usage ends here, with status 2 and the usage on standard error; so do --help and --version, with 0.
     let arguments = Arguments::parse();
-    start_logs();
+    // The demo draws a table on a terminal; a log would tear it.
+    let draws = matches!(arguments.command, Command::Demo(_)) && io::stderr().is_terminal();
+    start_logs(if draws { "warn" } else { "info" });
     let outcome = tokio::runtime::Runtime::new()
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(dispatch(arguments.command)));
@@ -83,8 +85,8 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn start_logs() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+fn start_logs(usual: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

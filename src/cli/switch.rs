@@ -96,8 +96,7 @@ pub async fn run(args: &SwitchArgs) -> anyhow::Result<()> {
 fn read(args: &SwitchArgs) -> anyhow::Result<SwitchFile> {
     let path = args.config.display();
     let text = std::fs::read_to_string(&args.config).map_err(|error| BadInput(format!("{path}: {error}")))?;
-    let file: SwitchFile =
-        serde_saphyr::from_str(&text).map_err(|error| BadInput(format!("{path}: {error}")))?;
+    let file: SwitchFile = serde_saphyr::from_str(&text).map_err(|error| BadInput(format!("{path}: {error}")))?;
     let problem = file.problem();
     problem.map_or(Ok(file), |problem| Err(BadInput(format!("{path}: {problem}")).into()))
 }

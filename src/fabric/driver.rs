@@ -134,7 +134,9 @@ fn encode_outbox(network: &SharedNetwork, node: NodeAt, bytes: &mut Vec<u8>) -> 
 fn take_messages(network: &SharedNetwork, node: NodeAt, received: &[u8]) -> io::Result<usize> {
     let mut taken = 0;
     network.with(|network| {
-        while let Framing::Complete(length) = Framing::of(&received[taken..], MESSAGE_BYTES_MAX).map_err(io::Error::other)? {
+        while let Framing::Complete(length) =
+            Framing::of(&received[taken..], MESSAGE_BYTES_MAX).map_err(io::Error::other)?
+        {
             network.control(node, &received[taken..taken + length]).map_err(io::Error::other)?;
             taken += length;
         }

@@ -44,7 +44,11 @@ pub type HostAt = usize;
 /// One end of a link, seen from the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Far {
-    Switch { node: NodeAt, port: PortNo, kind: LinkKind },
+    Switch {
+        node: NodeAt,
+        port: PortNo,
+        kind: LinkKind,
+    },
     Host(HostAt),
     /// Out of this process: the packet is kept for [`Network::take_wire`].
     Wire,
@@ -105,7 +109,11 @@ impl Network {
     /// Every switch of the topology, whatever its protocol, is emulated as an OpenFlow switch.
     pub fn new(topology: &Topology) -> Result<Self, NetworkError> {
         let at = |id: &NodeId| {
-            topology.nodes.iter().position(|node| node.id == *id).ok_or_else(|| NetworkError::NoNode { node: id.clone() })
+            topology
+                .nodes
+                .iter()
+                .position(|node| node.id == *id)
+                .ok_or_else(|| NetworkError::NoNode { node: id.clone() })
         };
         let mut links: Vec<BTreeMap<PortNo, Far>> = vec![BTreeMap::new(); topology.nodes.len()];
         let mut join = |node: NodeAt, port: PortNo, far: Far| match links[node].insert(port, far) {
@@ -114,7 +122,8 @@ impl Network {
         };
         for link in &topology.links {
             let (a, b) = (at(&link.a.node)?, at(&link.b.node)?);
-            let port = |end: &crate::config::LinkEnd| end.port.ok_or_else(|| NetworkError::NoPort { node: end.node.clone() });
+            let port =
+                |end: &crate::config::LinkEnd| end.port.ok_or_else(|| NetworkError::NoPort { node: end.node.clone() });
             let (a_port, b_port) = (port(&link.a)?, port(&link.b)?);
             join(a, a_port, Far::Switch { node: b, port: b_port, kind: link.kind })?;
             join(b, b_port, Far::Switch { node: a, port: a_port, kind: link.kind })?;

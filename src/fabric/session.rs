@@ -240,7 +240,8 @@ impl Session {
             }
         };
         // What the switch holds came over the wire, so it fits it.
-        let parts = body.split().map_err(|_| Refusal { error_type: BAD_REQUEST, code: 6, reason: "answer is too long" })?;
+        let parts =
+            body.split().map_err(|_| Refusal { error_type: BAD_REQUEST, code: 6, reason: "answer is too long" })?;
         Ok(parts.into_iter().map(Message::MultipartReply).collect())
     }
 }
@@ -379,7 +380,9 @@ mod tests {
         let parts: Vec<_> = answers
             .iter()
             .map(|answer| match answer {
-                Message::MultipartReply(MultipartReply { more, body: MultipartReplyBody::Flow(flows) }) => (*more, flows.len()),
+                Message::MultipartReply(MultipartReply { more, body: MultipartReplyBody::Flow(flows) }) => {
+                    (*more, flows.len())
+                }
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -401,7 +404,9 @@ mod tests {
         torn.truncate(30);
         torn[3] = 30;
         let answers = bench.bytes(&torn).unwrap();
-        assert!(matches!(&answers[..], [Message::Error(ErrorMessage { error_type: 1, code: 6, data })] if data[..] == torn[..]));
+        assert!(
+            matches!(&answers[..], [Message::Error(ErrorMessage { error_type: 1, code: 6, data })] if data[..] == torn[..])
+        );
     }
 
     #[test]

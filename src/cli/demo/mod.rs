@@ -206,7 +206,8 @@ impl Day {
             score.cycle(now, &stage.samples_of(&view));
             live.show(now, &view, &stage.traffic.counts(), &program.feed);
             // Pace: this cycle's share of the wall time.
-            tokio::time::sleep_until((day_began + self.length.mul_f64(f64::from(cycle) / f64::from(cycles))).into()).await;
+            tokio::time::sleep_until((day_began + self.length.mul_f64(f64::from(cycle) / f64::from(cycles))).into())
+                .await;
         }
         live.finish();
         let counterfactual = stage.traffic.counterfactual();
@@ -220,7 +221,7 @@ impl Day {
                 start_s: surge.start_s,
                 ramp_s: surge.ramp_s,
                 plateau_s: surge.plateau_s,
-                factor: surge.factor,
+                extra_per_s: surge.extra_per_s,
             },
         );
         report.policy = self.policy;
@@ -241,9 +242,8 @@ impl Stage {
             // Probes are answered when they are; the number of cycles must not depend on it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let installed = |view: &View| {
-            view.switches.iter().all(|switch| switch.installed > 0 && switch.installed == switch.wanted)
-        };
+        let installed =
+            |view: &View| view.switches.iter().all(|switch| switch.installed > 0 && switch.installed == switch.wanted);
         self.until("every switch has its plan", installed).await
     }
 

@@ -53,7 +53,8 @@ pub(super) struct SurgeReport {
     pub(super) start_s: f64,
     pub(super) ramp_s: f64,
     pub(super) plateau_s: f64,
-    pub(super) factor: f64,
+    /// What came besides the usual at the height, connections a second.
+    pub(super) extra_per_s: f64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -185,12 +186,9 @@ impl Score {
     /// The shift that answers a crossing: the one in force at it, otherwise the next to begin within the horizon.
     fn answer(&self, crossing: &Crossing) -> Option<Episode> {
         let of_router = || self.episodes.iter().filter(|episode| episode.router == crossing.router);
-        let in_force = |episode: &&Episode| {
-            episode.began <= crossing.at && episode.ended.is_none_or(|ended| ended > crossing.at)
-        };
-        let soon = |episode: &&Episode| {
-            episode.began > crossing.at && episode.began.since(crossing.at) <= self.horizon
-        };
+        let in_force =
+            |episode: &&Episode| episode.began <= crossing.at && episode.ended.is_none_or(|ended| ended > crossing.at);
+        let soon = |episode: &&Episode| episode.began > crossing.at && episode.began.since(crossing.at) <= self.horizon;
         of_router().find(in_force).or_else(|| of_router().find(soon)).copied()
     }
 
@@ -304,7 +302,7 @@ mod tests {
             score.cycle(at(30 * (number as u64 + 1)), &[sample]);
         }
         let crossings: Vec<_> = crossings.iter().map(|s| Crossing { router: NodeIndex(1), at: at(*s) }).collect();
-        let surge = SurgeReport { service: "web".into(), start_s: 0.0, ramp_s: 0.0, plateau_s: 0.0, factor: 1.0 };
+        let surge = SurgeReport { service: "web".into(), start_s: 0.0, ramp_s: 0.0, plateau_s: 0.0, extra_per_s: 1.0 };
         score.report(Counts::default(), &crossings, |_| (0, 0), surge)
     }
 

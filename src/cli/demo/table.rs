@@ -159,8 +159,13 @@ pub(super) fn print_report(report: &Report) -> anyhow::Result<()> {
     let surge = &report.surge;
     writeln!(
         out,
-        "\n{:?}, seed {}: the surge came to {} at {} and grew to {:.1} times the usual rate within {:.0} min",
-        report.policy, report.seed, surge.service, clock_of(surge.start_s), surge.factor, surge.ramp_s / 60.0
+        "\n{:?}, seed {}: a crowd came to {} from {} on and grew to {:.1} connections a second more than usual within {:.0} min",
+        report.policy,
+        report.seed,
+        surge.service,
+        clock_of(surge.start_s),
+        surge.extra_per_s,
+        surge.ramp_s / 60.0
     )?;
     let mut routers = Table::new();
     routers.load_style(presets::UTF8_HORIZONTAL_ONLY);

@@ -225,7 +225,8 @@ impl Traffic {
     }
 
     fn close(&mut self, network: &mut Network, id: u32) {
-        let mut say = |traffic: &mut Self, from_client, flags| traffic.pass(network, id, from_client, flags, BARE_FRAME_BYTES);
+        let mut say =
+            |traffic: &mut Self, from_client, flags| traffic.pass(network, id, from_client, flags, BARE_FRAME_BYTES);
         let fin = tcp::FIN | tcp::ACK;
         let flowed = match self.connections[id as usize].ending {
             Ending::Fin { client_first } => {

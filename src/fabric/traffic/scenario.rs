@@ -52,7 +52,7 @@ pub struct ServiceLoad {
     pub mean_duration_s: f64,
 }
 
-/// A flash crowd: the rate of one service grows to `factor` times its usual, stays, and falls.
+/// A flash crowd: besides the usual, connections come to one service at a rate that grows, stays, and falls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Surge {
     pub service: usize,
@@ -62,12 +62,13 @@ pub struct Surge {
     pub plateau_s: f64,
     /// Time constant of the fall.
     pub decay_s: f64,
-    pub factor: f64,
+    /// What comes besides the usual at the height, connections a second.
+    pub extra_per_s: f64,
 }
 
 impl Surge {
-    /// What the usual rate is multiplied with, `at_s` seconds after midnight.
-    fn factor_at(&self, at_s: f64) -> f64 {
+    /// New connections a second besides the usual, `at_s` seconds after midnight.
+    fn rate_at(&self, at_s: f64) -> f64 {
         let since = at_s - self.start_s;
         let level = if since <= 0.0 {
             0.0
@@ -79,7 +80,7 @@ impl Surge {
         } else {
             (-(since - self.ramp_s - self.plateau_s) / self.decay_s).exp()
         };
-        1.0 + (self.factor - 1.0) * level
+        self.extra_per_s * level
     }
 }
 
@@ -116,7 +117,8 @@ impl Scenario {
         let mut services = Vec::new();
         for (at, service) in topology.services.iter().enumerate() {
             let serves = |address| service.prefixes.iter().any(|prefix| prefix.contains(&address));
-            let server = topology.hosts.iter().enumerate().filter(on(Stage::Outside)).find(|(_, host)| serves(host.address));
+            let server =
+                topology.hosts.iter().enumerate().filter(on(Stage::Outside)).find(|(_, host)| serves(host.address));
             let (server, host) = server.ok_or_else(|| ScenarioError::NoServer { service: service.id.clone() })?;
             let shares: Vec<_> = service
                 .shares
@@ -143,11 +145,11 @@ impl Scenario {
         let mut rng = stream(seed, SURGE_STREAM);
         let surge = Surge {
             service: rng.random_range(0..services.len().max(1)),
-            start_s: rng.random_range(9.0..17.0) * 3_600.0,
-            ramp_s: rng.random_range(270.0..360.0),
-            plateau_s: rng.random_range(170.0..240.0),
-            decay_s: rng.random_range(250.0..330.0),
-            factor: rng.random_range(6.0..7.0),
+            start_s: rng.random_range(11.0..19.0) * 3_600.0,
+            ramp_s: rng.random_range(560.0..640.0),
+            plateau_s: rng.random_range(50.0..80.0),
+            decay_s: rng.random_range(220.0..260.0),
+            extra_per_s: rng.random_range(1.85..2.0),
         };
         Ok(Self {
             services,
@@ -169,8 +171,12 @@ fn stream(seed: u64, number: u64) -> ChaCha8Rng {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    Fin { client_first: bool },
-    Reset { by_client: bool },
+    Fin {
+        client_first: bool,
+    },
+    Reset {
+        by_client: bool,
+    },
     /// UDP: a question and its answer, then nothing more.
     Silence,
 }
@@ -218,7 +224,7 @@ impl Arrivals {
         let mut arrivals = Self { sources: Vec::new(), next: BinaryHeap::new() };
         for (service, load) in scenario.services.iter().enumerate() {
             let surge = (scenario.surge.service == service).then_some(scenario.surge);
-            let rate_max = load.rate_per_s * (1.0 + load.swing) * surge.map_or(1.0, |surge| surge.factor);
+            let rate_max = load.rate_per_s * (1.0 + load.swing) + surge.map_or(0.0, |surge| surge.extra_per_s);
             // A log-normal with mean m and logarithmic deviation s has the median m / exp(s^2 / 2).
             let median = load.mean_duration_s / (scenario.duration_sigma.powi(2) / 2.0).exp();
             let mut source = Source {
@@ -270,7 +276,7 @@ impl Source {
     fn rate_at(&self, at_s: f64) -> f64 {
         let hours = at_s / 3_600.0 - self.load.peak_hour;
         let rhythm = 1.0 + self.load.swing * (TAU * hours / 24.0).cos();
-        self.load.rate_per_s * rhythm * self.surge.map_or(1.0, |surge| surge.factor_at(at_s))
+        self.load.rate_per_s * rhythm + self.surge.map_or(0.0, |surge| surge.rate_at(at_s))
     }
 
     fn arrival(&mut self, at: Timestamp) -> Arrival {
@@ -310,4 +316,57 @@ fn choose(shares: &[(NodeIndex, f64)], rng: &mut impl Rng) -> NodeIndex {
         }
     }
     shares.last().map_or(NodeIndex(0), |(router, _)| *router)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_topology;
+
+    const MIDNIGHT: Timestamp = Timestamp::from_secs(1_772_409_600);
+
+    fn demo(seed: u64) -> (Scenario, Arrivals) {
+        let text = include_str!("../../../topologies/demo.yaml");
+        let topology = parse_topology("demo.yaml".as_ref(), text).expect("the demo's topology is good");
+        let scenario = Scenario::demo(&topology, seed).expect("the demo's topology has hosts and servers");
+        let arrivals = Arrivals::new(&scenario, seed, MIDNIGHT);
+        (scenario, arrivals)
+    }
+
+    #[test]
+    fn a_seed_is_a_day() {
+        let day = |seed| demo(seed).1.take(3_000).collect::<Vec<_>>();
+        assert_eq!(day(7), day(7));
+        assert_ne!(day(7), day(8));
+        assert!(day(7).is_sorted_by_key(|arrival| arrival.at));
+    }
+
+    #[test]
+    fn rates_and_durations_are_those_of_the_scenario() {
+        let (scenario, arrivals) = demo(3);
+        let day: Vec<_> = arrivals
+            .skip_while(|arrival| arrival.at < MIDNIGHT)
+            .take_while(|arrival| arrival.at < MIDNIGHT + Duration::from_secs(86_400))
+            .collect();
+        for (service, load) in scenario.services.iter().enumerate() {
+            let own: Vec<_> = day.iter().filter(|arrival| arrival.service == service).collect();
+            let surge = &scenario.surge;
+            // The cosine rises over half its height on average.
+            let crowd = surge.extra_per_s * (surge.ramp_s / 2.0 + surge.plateau_s + surge.decay_s);
+            let expected = load.rate_per_s * 86_400.0 + if surge.service == service { crowd } else { 0.0 };
+            // Five standard deviations of a Poisson count.
+            assert!((own.len() as f64 - expected).abs() < 5.0 * expected.sqrt(), "{} of {expected}", own.len());
+            let mean = own.iter().map(|arrival| arrival.duration.as_secs_f64()).sum::<f64>() / own.len() as f64;
+            assert!((mean - load.mean_duration_s).abs() < 0.05 * load.mean_duration_s, "mean duration {mean}");
+            let base = own.iter().all(|arrival| arrival.base_router == load.shares[0].0);
+            assert!(base, "a service with one router gives everything to it");
+        }
+    }
+
+    #[test]
+    fn no_connection_comes_twice_in_a_day() {
+        let tuples: Vec<_> = demo(1).1.take(80_000).map(|arrival| arrival.tuple).collect();
+        let distinct: std::collections::HashSet<_> = tuples.iter().copied().collect();
+        assert_eq!(distinct.len(), tuples.len());
+    }
 }
