@@ -93,7 +93,8 @@ impl Controller {
 
     /// Every declared switch is connected and every declared link was seen; or there was time enough.
     fn complete(&self, now: Timestamp) -> bool {
-        let all_here = self.switches.values().all(super::Switch::connected) && self.discovery.settled(now);
+        let here = |switch: &super::Switch| switch.connected() && switch.looked_at;
+        let all_here = self.switches.values().all(here) && self.discovery.settled(now);
         all_here || now.since(self.started_at) >= START_PATIENCE
     }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{LoopSettings, Topology};
+use crate::config::{LoopSettings, Stage, Topology};
 use crate::network::discovery::{Discovery, Heard};
 use crate::network::hosts::Hosts;
 use crate::network::{LinkState, WiredLink};
-use crate::plan::Generation;
+use crate::plan::{Choice, Generation};
 use crate::policy::engine::{CycleOutcome, Engine};
 use crate::southbound::{Command, Event};
 use crate::telemetry::Telemetry;
@@ -144,6 +144,7 @@ impl Controller {
             Event::SwitchUp { .. } | Event::SwitchDown { .. } | Event::PortChanged { .. } => {
                 self.session_event(event, now, output);
             }
+            Event::Found { datapath, choices } => self.found(datapath, &choices, output),
             Event::PacketIn { datapath, in_port, data } => {
                 let heard = self.discovery.packet_in(datapath, in_port, &data, now);
                 match heard {
@@ -203,6 +204,22 @@ impl Controller {
             _ => return,
         }
         self.network_changed(now, output);
+    }
+
+    /// Goes on from what the switches hold, if this controller has not planned yet: its predecessor did.
+    fn found(&mut self, datapath: DatapathId, choices: &BTreeMap<u16, Choice>, output: &mut Output) {
+        let Some(switch) = self.switches.get_mut(&datapath) else { return };
+        switch.looked_at = true;
+        if self.planning || switch.node.stage != Stage::Access {
+            return;
+        }
+        let node = switch.node.clone();
+        for service in &self.topology.services {
+            let Some(choice) = choices.get(&service.number) else { continue };
+            self.engine.adopt(node.index, &service.id, choice);
+            let message = format!("goes on with the slots of service {} that it was found to hold", service.id);
+            output.tell("adopted", Some(node.id.clone()), message);
+        }
     }
 
     /// ARP and whatever else a switch hands up that is not LLDP.

@@ -18,6 +18,8 @@ struct Fabric {
     installs: usize,
     counters: BTreeMap<DatapathId, ConnectionCounters>,
     silent: BTreeSet<DatapathId>,
+    /// What switches hold from an earlier controller.
+    held: BTreeMap<DatapathId, BTreeMap<u16, Choice>>,
     told: Vec<(&'static str, Option<NodeId>, String)>,
 }
 
@@ -33,6 +35,7 @@ impl Fabric {
             installs: 0,
             counters: BTreeMap::new(),
             silent: BTreeSet::new(),
+            held: BTreeMap::new(),
             told: Vec::new(),
         }
     }
@@ -47,10 +50,18 @@ impl Fabric {
         let hosts = self.controller.topology.hosts.iter().map(|host| &host.attached);
         let ports = wired.chain(hosts).filter(|end| end.node == node).filter_map(|end| end.port);
         let ports = ports
-            .map(|number| Port { number, mac: MacAddr([2, 0, 0, 0, 0, 1]), name: String::new(), up: true, speed_kbps: 0 })
+            .map(|number| Port {
+                number,
+                mac: MacAddr([2, 0, 0, 0, 0, 1]),
+                name: String::new(),
+                up: true,
+                speed_kbps: 0,
+            })
             .collect();
         let description = Description::default();
         self.input(Input::Event(Event::SwitchUp { datapath, peer: "test".into(), description, ports }));
+        let choices = self.held.get(&datapath).cloned().unwrap_or_default();
+        self.input(Input::Event(Event::Found { datapath, choices }));
     }
 
     fn connect_all(&mut self) {
@@ -235,8 +246,12 @@ fn a_dead_link_changes_only_the_plans_that_used_it() {
     fabric.input(Input::Event(Event::PortChanged { datapath, port, removed: false }));
     assert!(fabric.installs > installs);
     assert!(fabric.told.iter().any(|(kind, _, message)| *kind == "link" && message.contains("is down")));
-    let changed: BTreeSet<DatapathId> =
-        fabric.plans.iter().filter(|(datapath, plan)| before[*datapath] != **plan).map(|(datapath, _)| *datapath).collect();
+    let changed: BTreeSet<DatapathId> = fabric
+        .plans
+        .iter()
+        .filter(|(datapath, plan)| before[*datapath] != **plan)
+        .map(|(datapath, _)| *datapath)
+        .collect();
     assert!(changed.contains(&datapath));
     let outside = fabric.controller.topology.nodes.iter().filter(|node| node.stage == Stage::Outside);
     assert!(outside.map(|node| node.datapath).all(|outside| !changed.contains(&outside)));
@@ -251,4 +266,36 @@ fn a_stranger_is_told_of_and_left_alone() {
     fabric.cycle();
     assert_eq!(fabric.told("switch-unknown"), 1);
     assert_eq!(fabric.installs, installs);
+}
+
+#[test]
+fn a_restarted_controller_goes_on_with_the_shift_in_force() {
+    let mut before = Fabric::ready();
+    let router = before.controller.topology.node(&NodeId::new("r1")).expect("r1").datapath;
+    before.counters.get_mut(&router).expect("r1").occupied = 450;
+    before.cycle();
+    before.cycle();
+    let choices = |fabric: &Fabric| -> BTreeMap<DatapathId, BTreeMap<u16, Choice>> {
+        let access = fabric.plans.iter().filter_map(|(datapath, plan)| match &plan.role {
+            RolePlan::Access(access) => Some((*datapath, access)),
+            _ => None,
+        });
+        access
+            .map(|(datapath, access)| {
+                let numbered = access.services.iter().map(|service| (service.number, service.choice.clone()));
+                (datapath, numbered.collect())
+            })
+            .collect()
+    };
+    let shifted = choices(&before);
+    assert_ne!(shifted, choices(&Fabric::ready()), "450 of 500 crosses the threshold: r1 is shifted");
+    let mut after = Fabric::new();
+    after.held = shifted.clone();
+    after.counters = before.counters.clone();
+    after.connect_all();
+    for _ in 0..3 {
+        after.cycle();
+    }
+    assert_eq!(after.told("adopted"), 3);
+    assert_eq!(choices(&after), shifted);
 }

@@ -113,6 +113,23 @@ impl Discovery {
         gone.into_iter().for_each(|port| self.forget((datapath, port)));
         let down: Vec<End> = ports.iter().filter(|port| !port.up).map(|port| (datapath, port.number)).collect();
         down.into_iter().for_each(|end| self.forget(end));
+        self.probe_towards(datapath, now);
+    }
+
+    /// Whoever is wired to this switch probes it at once: earlier probes found nobody listening.
+    fn probe_towards(&mut self, datapath: DatapathId, now: Timestamp) {
+        let ends: Vec<(End, End)> = self.declared.iter().filter_map(|link| self.ends(link)).collect();
+        let others = ends.into_iter().filter_map(|(a, b)| match datapath {
+            this if this == a.0 => Some(b),
+            this if this == b.0 => Some(a),
+            _ => None,
+        });
+        for (datapath, port) in others {
+            let switch = self.switches.get_mut(&datapath);
+            if let Some(status) = switch.and_then(|switch| switch.ports.get_mut(&port)) {
+                status.next_probe = now;
+            }
+        }
     }
 
     pub fn switch_down(&mut self, datapath: DatapathId, now: Timestamp) {

@@ -57,6 +57,11 @@ impl Correction {
         self.spread
     }
 
+    /// Goes on with a mechanism found in use.
+    pub fn start_with(&mut self, spread: Spread) {
+        self.spread = spread;
+    }
+
     /// Share of each router over the present window, and the connections that it was measured over.
     pub fn measured(&self) -> (BTreeMap<NodeIndex, f64>, u64) {
         let total: f64 = self.chosen.values().sum();

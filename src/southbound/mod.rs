@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{DatapathPlan, Generation};
+use crate::plan::{Choice, DatapathPlan, Generation};
 use crate::types::{DatapathId, MacAddr, NodeIndex, PortNo, ServiceId};
 
 pub mod openflow;
@@ -20,6 +20,12 @@ pub enum Event {
         ports: Vec<Port>,
     },
     /// The session ended; the switch goes on forwarding by what it holds.
+    /// What the switch was found to hold when its session began: how it chooses routers, by the number of the service.
+    /// Comes once a session, before anything is installed; empty where nothing of ours was there.
+    Found {
+        datapath: DatapathId,
+        choices: BTreeMap<u16, Choice>,
+    },
     SwitchDown {
         datapath: DatapathId,
         reason: String,

@@ -32,6 +32,7 @@ pub fn mapping() -> Mapping {
         compile,
         requests: |_| vec![MultipartRequestBody::PortStats(port::ANY), all_flows(LEARNED)],
         reading,
+        choices: |_| std::collections::BTreeMap::new(),
         connection_ended,
         housekeeping_request: |_| Some(all_flows(LEARNED)),
         housekeeping,

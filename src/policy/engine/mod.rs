@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::decision::{RouterDecision, ShadowChoice};
+use super::decision::{RouterDecision, ShadowChoice, ShiftPhase};
 use super::shadow::{Candidate, Selection, ShadowSet};
 use super::shift::{self, Placement, ShiftState};
 use super::weights::Diversion;
 use crate::config::{LinkKind, LoopSettings, PolicyKind, Stage, Topology};
-use crate::plan::Spread;
+use crate::plan::{Choice, Spread};
 use crate::telemetry::Load;
 use crate::types::{NodeId, NodeIndex, ServiceId, Timestamp};
 
@@ -24,6 +24,9 @@ use split::Splits;
 
 /// Cycles for which a shadow that crossed its threshold, or refused, is given nothing more after it recovered.
 const SHADOW_REST_CYCLES: u32 = 30;
+
+/// Less than this is the noise of quantised and corrected slots, not a shift of a predecessor.
+const ADOPTED_MIN_PERCENT: f64 = 3.0;
 
 /// What the engine is told about one cycle.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -167,9 +170,38 @@ impl Engine {
         Self { settings: settings.clone(), routers, places, states, splits, last_at: None }
     }
 
-    /// Takes over slots that a switch was found to hold, so that a restarted controller moves none without need.
-    pub fn adopt_slots(&mut self, access: NodeIndex, service: &ServiceId, slots: &[NodeIndex]) {
-        self.splits.adopt(access, service, slots);
+    /// Takes over the choices that a switch was found to hold, so that a restarted controller moves none without need,
+    /// and goes on with a shift where its predecessor stopped.
+    pub fn adopt(&mut self, access: NodeIndex, service: &ServiceId, choice: &Choice) {
+        self.splits.adopt(access, service, choice);
+        let shares = self.splits.adopted_shares();
+        for place in 0..self.routers.len() {
+            self.adopt_shift(place, &shares);
+        }
+    }
+
+    /// What a router was given less than its base share was shifted; who was given more took it.
+    fn adopt_shift(&mut self, place: usize, shares: &BTreeMap<NodeIndex, split::Adopted>) {
+        let share = |place: usize| shares.get(&self.routers[place].index).copied().unwrap_or_default();
+        let own = share(place);
+        let percent = if own.base > 0.0 { (1.0 - own.installed / own.base) * 100.0 } else { 0.0 };
+        if percent < ADOPTED_MIN_PERCENT {
+            return;
+        }
+        let gains = self.routers[place].mirrors.iter().map(|(other, ..)| *other).collect::<BTreeSet<usize>>();
+        let gains: Vec<(usize, f64)> = gains
+            .into_iter()
+            .map(|other| (other, share(other).installed - share(other).base))
+            .filter(|(_, gain)| *gain > 0.0)
+            .collect();
+        let total: f64 = gains.iter().map(|(_, gain)| gain).sum();
+        if total <= 0.0 {
+            return;
+        }
+        let state = &mut self.states[place];
+        state.shift.percent = percent.min(shift::SHIFT_MAX_PERCENT);
+        state.shift.phase = ShiftPhase::Holding;
+        state.parts = gains.into_iter().map(|(other, gain)| (other, gain / total)).collect();
     }
 
     /// Decides one cycle. Deterministic: the same history of inputs gives the same outcome.
@@ -333,6 +365,14 @@ impl Engine {
             self.states[place].shift = ShiftState::default();
         }
         let state = &self.states[place];
+        if inputs[place].in_service && !state.watch.known() && state.shift.percent > 0.0 {
+            // Adopted, and not read yet: nothing is known that would speak for another shift.
+            let share =
+                |shadow: &usize| state.parts.iter().find(|(part, _)| part == shadow).map_or(0.0, |(_, share)| *share);
+            let shares = shadows.iter().map(share).collect();
+            let placement = Placement { shares, percent: state.shift.percent, ..Placement::default() };
+            return Placed { law: state.shift, placement, headroom };
+        }
         let law = if !inputs[place].in_service {
             ShiftState { percent: 100.0, ..state.shift }
         } else if self.settings.policy == PolicyKind::Static {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CycleOutcome, SlotAssignment};
 use crate::config::{Stage, Topology};
-use crate::plan::SLOTS;
+use crate::plan::{Choice, SLOTS};
 use crate::policy::correction::{Correction, Finding};
 use crate::policy::weights::{Diversion, assign, flat_weights, quantise};
 use crate::types::{NodeId, NodeIndex, ServiceId};
@@ -20,6 +20,13 @@ struct Split {
     slots: Vec<NodeIndex>,
     wanted: BTreeMap<NodeIndex, f64>,
     correction: Correction,
+}
+
+/// Sums of shares, equal weight to every switch and service.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Adopted {
+    pub(super) base: f64,
+    pub(super) installed: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -47,11 +54,29 @@ impl Splits {
         }
     }
 
-    /// Slots found installed are the starting point, if they are whole.
-    pub(super) fn adopt(&mut self, access: NodeIndex, service: &ServiceId, slots: &[NodeIndex]) {
-        if slots.len() == SLOTS {
-            self.splits.entry((access, service.clone())).or_default().slots = slots.to_vec();
+    /// A choice found installed is the starting point, if it is whole and of routers that there are.
+    pub(super) fn adopt(&mut self, access: NodeIndex, service: &ServiceId, choice: &Choice) {
+        let known = |router: &NodeIndex| self.names.contains_key(router);
+        if choice.slots.len() == SLOTS && choice.slots.iter().all(known) {
+            let split = self.splits.entry((access, service.clone())).or_default();
+            split.slots.clone_from(&choice.slots);
+            split.correction.start_with(choice.spread);
         }
+    }
+
+    /// Base and installed share of each router, over all switches and services that hold a choice.
+    pub(super) fn adopted_shares(&self) -> BTreeMap<NodeIndex, Adopted> {
+        let mut shares: BTreeMap<NodeIndex, Adopted> = BTreeMap::new();
+        for ((_, service), split) in self.splits.iter().filter(|(_, split)| split.slots.len() == SLOTS) {
+            let Some(service) = self.services.iter().find(|known| known.id == *service) else { continue };
+            for (router, share) in &service.base {
+                shares.entry(*router).or_default().base += share;
+            }
+            for router in &split.slots {
+                shares.entry(*router).or_default().installed += 1.0 / SLOTS as f64;
+            }
+        }
+        shares
     }
 
     /// Judges what was chosen under the slots so far, then computes the next ones into `outcome`.

@@ -322,7 +322,8 @@ fn nothing_changes_while_nothing_changes_and_adopted_slots_stay() {
     }
     slots.reverse();
     let mut restarted = Engine::new(&fabric(&TRIO), &LoopSettings::default());
-    restarted.adopt_slots(NodeIndex(4), &"web".to_owned(), &slots);
+    let choice = crate::plan::Choice { slots: slots.clone(), spread: crate::plan::Spread::default() };
+    restarted.adopt(NodeIndex(4), &"web".to_owned(), &choice);
     let outcome = restarted.cycle(Timestamp::from_secs(1), &all);
     assert_eq!(outcome.slots[&NodeIndex(4)]["web"].slots, slots);
     assert!(!outcome.slots_changed);

@@ -183,7 +183,7 @@ impl SwitchAgent {
                 self.up = true;
                 let peer = self.peer.clone();
                 self.events.push_back(Event::SwitchUp { datapath, peer, description, ports });
-                self.installer.pump(&mut self.session, now);
+                self.installer.look(&mut self.session, now);
             }
             SessionEvent::Closed { reason } => {
                 if let (true, Some(datapath)) = (self.up, self.session.datapath()) {
@@ -247,6 +247,7 @@ impl SwitchAgent {
         let Some(datapath) = self.session.datapath() else { return };
         while let Some(event) = self.installer.poll_event() {
             self.events.push_back(match event {
+                InstallEvent::Found(state) => Event::Found { datapath, choices: (self.mapping.choices)(&state) },
                 InstallEvent::Installed { generation, counts } => Event::Installed { datapath, generation, counts },
                 InstallEvent::Failed { generation, error } => Event::InstallFailed { datapath, generation, error },
             });

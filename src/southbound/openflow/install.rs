@@ -65,8 +65,16 @@ impl CookieSpace {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallEvent {
-    Installed { generation: Generation, counts: InstallCounts },
-    Failed { generation: Generation, error: String },
+    /// The first look at what the switch holds of ours, before anything was sent.
+    Found(Box<SwitchState>),
+    Installed {
+        generation: Generation,
+        counts: InstallCounts,
+    },
+    Failed {
+        generation: Generation,
+        error: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +136,8 @@ pub struct Installer {
     done: Option<Wanted>,
     /// What the switch holds of ours; `None` where that is not known.
     installed: Option<SwitchState>,
+    /// What the switch held at first was reported.
+    looked: bool,
     phase: Phase,
     failures: u32,
     /// The state whose installation failed last.
@@ -145,11 +155,19 @@ impl Installer {
             wanted: None,
             done: None,
             installed: None,
+            looked: false,
             phase: Phase::Idle,
             failures: 0,
             failed: None,
             counts: InstallCounts::default(),
             events: VecDeque::new(),
+        }
+    }
+
+    /// Reads what the switch holds before anything is wished for.
+    pub fn look(&mut self, session: &mut Session, now: Timestamp) {
+        if self.installed.is_none() && matches!(self.phase, Phase::Idle) {
+            self.read(session, now);
         }
     }
 
@@ -212,7 +230,12 @@ impl Installer {
                     _ => {}
                 }
                 if let (Some(flows), Some(groups)) = (&mut reading.flows, &mut reading.groups) {
-                    self.installed = Some(held(self.space, std::mem::take(flows), std::mem::take(groups)));
+                    let state = held(self.space, std::mem::take(flows), std::mem::take(groups));
+                    if !self.looked {
+                        self.looked = true;
+                        self.events.push_back(InstallEvent::Found(Box::new(state.clone())));
+                    }
+                    self.installed = Some(state);
                     self.phase = Phase::Idle;
                 }
             }

@@ -1,8 +1,10 @@
 //! How plans become OpenFlow and counters become readings: the functions a session needs of a data path.
 
+use std::collections::BTreeMap;
+
 use super::install::CookieSpace;
 use super::state::SwitchState;
-use crate::plan::DatapathPlan;
+use crate::plan::{Choice, DatapathPlan};
 use crate::southbound::{ConnectionEnded, Reading};
 use crate::wire::openflow::{FlowMod, FlowRemoved, FlowStats, MultipartReplyBody, MultipartRequestBody};
 
@@ -16,6 +18,8 @@ pub struct Mapping {
     pub requests: fn(&DatapathPlan) -> Vec<MultipartRequestBody>,
     /// A reading of the answers, in whatever order and however many came.
     pub reading: fn(&DatapathPlan, &[MultipartReplyBody]) -> Reading,
+    /// How a third-stage switch in this state chooses routers, by the number of the service; whole choices only.
+    pub choices: fn(&SwitchState) -> BTreeMap<u16, Choice>,
     pub connection_ended: fn(&FlowRemoved) -> Option<ConnectionEnded>,
     /// Which flows tell of half-open connections; `None` where a switch holds no connections.
     pub housekeeping_request: fn(&DatapathPlan) -> Option<MultipartRequestBody>,

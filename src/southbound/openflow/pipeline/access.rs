@@ -1,14 +1,15 @@
 //! Stage 3: pins connections to routers and spreads new ones by weight (docs/DATAPATH.md, "Third stage").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{
     Builder, TCP, apply, apply_then, bucket, destination, ipv4, load, protocol, register, set_mac, towards,
 };
 use super::{cookie, edge, group, hops, pins, priority, reg, table};
-use crate::plan::{AccessPlan, DatapathPlan, SLOTS, ServiceSlots, Spread};
-use crate::types::MacAddr;
-use crate::wire::openflow::{Action, Field, GroupType, MultipathAction, Subfield, hash_fields};
+use crate::plan::{AccessPlan, Choice, DatapathPlan, SLOTS, ServiceSlots, Spread};
+use crate::southbound::openflow::state::SwitchState;
+use crate::types::{MacAddr, NodeIndex};
+use crate::wire::openflow::{Action, Field, GroupType, Instruction, MultipathAction, Subfield, hash_fields};
 
 /// Basis of the hash of [`Spread::Multipath`].
 const HASH_BASIS: u16 = 50;
@@ -67,6 +68,37 @@ fn choose(service: &ServiceSlots, builder: &mut Builder) {
     }
 }
 
+/// The choices that [`choose`] once made entries of: a restarted controller goes on from them.
+pub(super) fn choices(state: &SwitchState) -> BTreeMap<u16, Choice> {
+    let mut slots: BTreeMap<u16, BTreeMap<u16, NodeIndex>> = BTreeMap::new();
+    for (key, entry) in state.flows.iter().filter(|(key, _)| key.table == table::SLOT) {
+        let number = |register| u16::try_from(key.matching.get(Field::Reg(register))?.value).ok();
+        let router = entry.instructions.iter().find_map(loaded_router);
+        if let (Some(service), Some(slot), Some(router)) = (number(reg::SERVICE), number(reg::SLOT), router) {
+            slots.entry(service).or_default().insert(slot, router);
+        }
+    }
+    let whole = slots.into_iter().filter(|(_, slots)| slots.keys().copied().eq(0..SLOTS as u16));
+    whole
+        .map(|(service, slots)| {
+            let select = state.groups.contains_key(&group::slots(service));
+            let spread = if select { Spread::Select } else { Spread::Multipath };
+            (service, Choice { slots: slots.into_values().collect(), spread })
+        })
+        .collect()
+}
+
+fn loaded_router(instruction: &Instruction) -> Option<NodeIndex> {
+    let Instruction::ApplyActions(actions) = instruction else { return None };
+    actions.iter().find_map(|action| match action {
+        Action::RegLoad { target, value } if target.field == Field::Reg(reg::ROUTER) => {
+            u16::try_from(*value).ok().map(NodeIndex)
+        }
+        Action::SetField(set) if set.field == Field::Reg(reg::ROUTER) => u16::try_from(set.value).ok().map(NodeIndex),
+        _ => None,
+    })
+}
+
 /// Pins the connection to the router that was chosen; the packets of these entries are the choices.
 fn count(plan: &DatapathPlan, access: &AccessPlan, service: &ServiceSlots, builder: &mut Builder) {
     let routers: BTreeSet<_> = access.indirection.keys().chain(&service.choice.slots).copied().collect();
@@ -80,5 +112,26 @@ fn count(plan: &DatapathPlan, access: &AccessPlan, service: &ServiceSlots, build
             chosen.with(Field::EthType, super::build::ETH_IPV4),
             apply_then(vec![pin], table::INDIRECTION),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_found_again_in_the_entries_they_became() {
+        for spread in [Spread::Select, Spread::Multipath] {
+            let slots: Vec<NodeIndex> = (0..SLOTS).map(|slot| NodeIndex(if slot % 3 == 0 { 4 } else { 7 })).collect();
+            let choice = Choice { slots, spread };
+            let service =
+                ServiceSlots { service: "web".into(), number: 9, prefixes: Vec::new(), choice: choice.clone() };
+            let mut builder = Builder::default();
+            choose(&service, &mut builder);
+            assert_eq!(choices(&builder.state), BTreeMap::from([(9, choice)]));
+            let cut = builder.state.flows.keys().find(|key| key.table == table::SLOT).expect("slots").clone();
+            builder.state.flows.remove(&cut);
+            assert_eq!(choices(&builder.state), BTreeMap::new(), "a choice with a slot missing is none");
+        }
     }
 }

@@ -31,6 +31,7 @@ pub const MAPPING: Mapping = Mapping {
     compile,
     requests,
     reading,
+    choices: access::choices,
     connection_ended,
     housekeeping_request,
     housekeeping,
