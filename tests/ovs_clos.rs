@@ -82,8 +82,8 @@ fn ovs_a_established_connections_survive_a_shift() {
     isolated(&PROGRAMS, || {
         let mut spec = clos();
         spec.set_routers("capacity_connections", 5_000).set_routers("threshold_available", 100);
-        // More than 20 connections are a breach here, so the load itself brings the shift about.
-        spec.set_node("r1", "capacity_connections", 400).set_node("r1", "threshold_available", 380);
+        // More than 30 connections are a breach here, so the load itself brings the shift about.
+        spec.set_node("r1", "capacity_connections", 400).set_node("r1", "threshold_available", 370);
         let (fabric, controller) = start(&spec, json!({"policy": "reactive"}));
         let mut watch = Watch::start(&fabric);
         let _servers = serve(&fabric, 2);
@@ -101,11 +101,20 @@ fn ovs_a_established_connections_survive_a_shift() {
             assert_eq!((count(&opened, "opened"), count(&opened, "refused")), (connections, 0), "{opened}");
         }
         let before = watch.seen(7000);
-        let shift = wait_for("half of r1's new connections shifted", PATIENCE, || {
-            let shift = router(&controller, "r1")?["shift"].clone();
-            if number(&shift, "shift_percent") >= 50.0 { Ok(shift) } else { Err(shift.to_string()) }
+        let shift = wait_for("half of r1's new connections shifted, every switch told", PATIENCE, || {
+            let detail = controller.rest.get("/api/v1/routers/r1")?;
+            let confirmed =
+                detail["plans"].as_array().is_some_and(|plans| plans.iter().all(|plan| plan["confirmed"] == true));
+            let (shift, installed) = (detail["router"]["shift"].clone(), number(&detail["shares"][0], "installed"));
+            let done = number(&shift, "shift_percent") >= 50.0 && confirmed && installed < 0.135;
+            if done { Ok(shift) } else { Err(format!("installed {installed}, confirmed {confirmed}, {shift}")) }
         });
-        println!("shift: {} % to {}, because: {}", shift["shift_percent"], shift["shadows"], shift["reasons"][0]);
+        println!(
+            "shift: {} % to {} shadows, because: {}",
+            shift["shift_percent"],
+            shift["shadows"].as_array().map_or(0, Vec::len),
+            shift["reasons"][0]
+        );
 
         // New connections follow the new weights: 12.5 % of them for r1 instead of 25.
         let mut opener = Traffic::start(&fabric, "h2", &["burst", "--to", "198.51.100.10:7001"]);
@@ -614,12 +623,12 @@ fn rising(fabric: &Fabric, spec: &Spec, policy: &str) -> Run {
         run.opened += count(&done, "opened");
     }
     println!("{policy}: {run:?}");
-    drop(controller);
     // The next policy meets the same empty tables.
-    wait_for("every connection gone", PATIENCE, || {
-        let left: usize = spec.routers().iter().map(|router| fabric.learned(router)).sum();
-        if left == 0 { Ok(()) } else { Err(format!("{left} learned entries")) }
+    wait_for("every slot free", PATIENCE, || {
+        let taken = sum(&loads(&controller)?, "occupied");
+        if taken == 0.0 { Ok(()) } else { Err(format!("{taken} slots taken")) }
     });
+    drop(controller);
     fabric.flush_pins();
     run
 }

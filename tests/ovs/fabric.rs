@@ -199,11 +199,6 @@ impl Fabric {
         groups
     }
 
-    /// Entries that the switch made itself: the only ones that idle out.
-    pub fn learned(&self, node: &str) -> usize {
-        self.flows(node).iter().filter(|flow| flow.contains("idle_timeout=")).count()
-    }
-
     /// Forgets every pin, as if all connections so far were long gone.
     pub fn flush_pins(&self) {
         for node in self.spec.stage(3).iter().chain(&self.spec.stage(0)) {

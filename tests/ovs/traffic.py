@@ -133,12 +133,14 @@ class Client:
         self.sock.close()
 
 
-async def connect(address, patience=CONNECT_PATIENCE_S):
-    """A connected client, or None if nobody answered."""
+async def connect(address, patience=CONNECT_PATIENCE_S, source_port=0):
+    """A connected client, or None if nobody answered. Source port 0 leaves the choice to the kernel."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
+        if source_port:
+            sock.bind(("", source_port))
         await asyncio.wait_for(asyncio.get_running_loop().sock_connect(sock, address), patience)
         return Client(sock)
     except (TimeoutError, OSError):
@@ -326,9 +328,9 @@ async def burst(options):
     say("ready")
     next_port = options.first_port
 
-    async def tcp(target, tally):
+    async def tcp(target, tally, source_port):
         tally.counts["attempted"] += 1
-        client = await connect(target, patience=5.0)
+        client = await connect(target, 5.0, source_port)
         if client is None:
             tally.counts["refused"] += 1
             return
@@ -348,10 +350,11 @@ async def burst(options):
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                     sock.bind(("", next_port))
                     sock.sendto(b".", target)
-                next_port = next_port + 1 if next_port < 65000 else options.first_port
                 tally.counts["opened"] += 1
             else:
-                running.append(asyncio.create_task(tcp(target, tally)))
+                running.append(asyncio.create_task(tcp(target, tally, next_port)))
+            # In order: the kernel would use a port again as soon as its connection was aborted.
+            next_port = next_port + 1 if next_port < 65000 else options.first_port
         if running:
             await asyncio.gather(*running)
         say(words[0], seconds=round(time.time() - started, 2), **tally.report())
