@@ -38,7 +38,13 @@ fn listen(session: SessionSettings) -> (Southbound, mpsc::Receiver<Event>) {
 }
 
 async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
-    timeout(PATIENCE, events.recv()).await.expect("an event in time").expect("the southbound lives")
+    loop {
+        let event = timeout(PATIENCE, events.recv()).await.expect("an event in time").expect("the southbound lives");
+        // What a switch was found to hold comes whenever it has answered; tests/openflow_session.rs is about that.
+        if !matches!(event, Event::Found { .. }) {
+            return event;
+        }
+    }
 }
 
 async fn until_up(events: &mut mpsc::Receiver<Event>, datapath: u64) {

@@ -253,17 +253,24 @@ impl Pair {
     /// A pair whose handshake is done.
     pub fn up(seed: u64) -> Self {
         let mut pair = Self::new(AgentSettings::default(), seed);
-        pair.exchange();
-        assert!(matches!(pair.events.pop_front(), Some(Event::SwitchUp { datapath: DATAPATH, .. })));
+        assert!(pair.begin(), "the switch tells what it holds");
         pair
     }
 
-    /// The controller is killed and a new one accepts the switch's next connection.
-    pub fn restart_controller(&mut self) {
+    /// The controller is killed and a new one accepts the switch's next connection; true if it could read what the
+    /// switch holds.
+    pub fn restart_controller(&mut self) -> bool {
         self.agent = SwitchAgent::new(self.settings, mapping(), "peer".into(), self.now);
         self.switch.reconnect();
+        self.begin()
+    }
+
+    /// Every session begins with the handshake and a look at what the switch holds.
+    fn begin(&mut self) -> bool {
         self.exchange();
         assert!(matches!(self.events.pop_front(), Some(Event::SwitchUp { datapath: DATAPATH, .. })));
+        let found = matches!(self.events.front(), Some(Event::Found { datapath: DATAPATH, .. }));
+        found && self.events.pop_front().is_some()
     }
 
     /// Carries bytes both ways until nobody has more to say.
