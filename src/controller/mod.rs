@@ -253,6 +253,10 @@ impl Controller {
         let links = self.discovery.links(now);
         notices::links(&self.topology, &self.links, &links, output);
         self.links = links;
+        if !self.discovery.settled(now) {
+            // Probes are still on their way: what was not seen yet is no difference.
+            return;
+        }
         let differences: Vec<String> =
             self.discovery.differences(now).into_iter().chain(self.hosts.differences().map(str::to_owned)).collect();
         for new in differences.iter().filter(|sentence| !self.differences.contains(sentence)) {

@@ -54,12 +54,17 @@ fn switch(from: &SwitchView) -> Switch {
     }
 }
 
+/// The switch holds what it should; one that was not told anything yet does not.
+fn confirmed(switch: &SwitchView) -> bool {
+    switch.installed != 0 && switch.installed == switch.wanted
+}
+
 fn plan(from: &SwitchView) -> Plan {
     Plan {
         switch: from.node.to_string(),
         wanted: from.wanted,
         installed: from.installed,
-        confirmed: from.connected && from.installed == from.wanted,
+        confirmed: from.connected && confirmed(from),
     }
 }
 
@@ -312,7 +317,7 @@ pub(super) fn health(view: &View) -> Health {
         generation: view.generation,
         switches_declared: view.switches.len(),
         switches_connected: connected().count(),
-        plans_pending: connected().filter(|switch| switch.installed != switch.wanted).count(),
+        plans_pending: connected().filter(|switch| !confirmed(switch)).count(),
         routers_crossed: view.routers.iter().filter(|decision| decision.crossed).count(),
     }
 }

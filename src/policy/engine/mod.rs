@@ -25,6 +25,9 @@ use split::Splits;
 /// Cycles for which a shadow that crossed its threshold, or refused, is given nothing more after it recovered.
 const SHADOW_REST_CYCLES: u32 = 30;
 
+/// What is sent to a shadow has to fit so many cycles on: time enough to see it fill and to take the shift back.
+const LOOK_AHEAD_CYCLES: u32 = 10;
+
 /// Less than this is the noise of quantised and corrected slots, not a shift of a predecessor.
 const ADOPTED_MIN_PERCENT: f64 = 3.0;
 
@@ -119,6 +122,19 @@ struct State {
     moved: BTreeMap<usize, f64>,
     /// Cycles left in which it is given nothing as a shadow.
     resting: u32,
+    /// How far ahead what is sent to shadows has to fit.
+    ahead_s: f64,
+}
+
+impl State {
+    /// Fraction of the connections held now that is still there at the end of the look-ahead.
+    fn staying(&self) -> f64 {
+        (-self.ahead_s / self.watch.residence_s().max(0.1)).exp()
+    }
+
+    fn moved_to(&self, shadow: usize) -> f64 {
+        self.moved.get(&shadow).copied().unwrap_or(0.0)
+    }
 }
 
 /// The whole decision state of a controller.
@@ -164,6 +180,7 @@ impl Engine {
             parts: Vec::new(),
             moved: BTreeMap::new(),
             resting: 0,
+            ahead_s: f64::from(LOOK_AHEAD_CYCLES) * settings.cycle_ms.max(1) as f64 / 1e3,
         };
         let states = vec![state; routers.len()];
         let splits = Splits::new(topology);
@@ -212,7 +229,7 @@ impl Engine {
         let inputs: Vec<RouterInput> =
             self.routers.iter().map(|router| input.routers.get(&router.index).copied().unwrap_or_default()).collect();
         self.follow_moved(passed_s);
-        let assessments = self.assess(now, &inputs);
+        let assessments = self.assess(now, passed_s, &inputs);
         let selections = self.select_shadows(input, &inputs);
         let mut decisions = Vec::with_capacity(self.routers.len());
         for (place, selection) in selections.iter().enumerate() {
@@ -250,12 +267,17 @@ impl Engine {
         }
     }
 
-    fn assess(&mut self, now: Timestamp, inputs: &[RouterInput]) -> Vec<Assessment> {
+    fn assess(&mut self, now: Timestamp, passed_s: f64, inputs: &[RouterInput]) -> Vec<Assessment> {
         let count = self.routers.len();
         let (mut inbound_per_s, mut inbound) = (vec![0.0; count], vec![0.0; count]);
-        for state in &self.states {
+        for (state, input) in self.states.iter().zip(inputs) {
+            // What a router sheds while a surge grows is told by what it was offered beside that in this very cycle;
+            // smoothed demand lags, and the shadows would take the rest for demand of their own.
+            let fraction = (state.shift.percent / 100.0).clamp(0.0, 0.95);
+            let kept = input.load.map_or(0.0, |load| load.new_per_s + load.refused as f64 / passed_s.max(1e-3));
+            let shed = (state.watch.demand_per_s() * fraction).max(kept * fraction / (1.0 - fraction));
             for (shadow, share) in &state.parts {
-                inbound_per_s[*shadow] += state.watch.demand_per_s() * state.shift.percent / 100.0 * share;
+                inbound_per_s[*shadow] += shed * share;
             }
             state.moved.iter().for_each(|(shadow, moved)| inbound[*shadow] += moved);
         }
@@ -340,9 +362,12 @@ impl Engine {
         let own = (load.occupied - inbound).max(0.0);
         let coming: f64 = self
             .served_by(shadow)
-            .map(|(_, other)| (reservation(other, shadow) - other.moved.get(&shadow).copied().unwrap_or(0.0)).max(0.0))
+            .map(|(_, other)| (reservation(other, shadow) - other.moved_to(shadow)).max(0.0))
             .sum();
-        let growth = (state.watch.peak().unwrap_or(load.occupied) - load.occupied - coming).max(0.0);
+        let foreseen = (state.watch.peak().unwrap_or(load.occupied) - load.occupied - coming).max(0.0);
+        // The forecast goes on with what it sees, the rise that shifts cause included, which is reserved for already.
+        // What is the shadow's own to grow by is bounded by where its own demand heads (Little's law).
+        let growth = foreseen.min((state.watch.demand_connections() - own).max(0.0));
         // The square root is the noise of a count at the limit: an expectation at the limit would cross half the time.
         let room = router.limit() - router.limit().sqrt() - own - growth - self.reserved(shadow, of);
         // One that sheds connections itself, or was not read, takes no more than it was promised.
@@ -382,12 +407,19 @@ impl Engine {
         } else {
             state.shift.next(&assessments[place].signals, &self.settings)
         };
-        let demand = state.watch.demand_connections();
+        // What is at the shadows already takes its room whatever is decided; the rest is for what is sent from now on.
+        let staying = state.staying();
+        let demand = state.watch.demand_connections() * (1.0 - staying);
+        let room: Vec<f64> = shadows
+            .iter()
+            .zip(&headroom)
+            .map(|(shadow, headroom)| (headroom - state.moved_to(*shadow) * staying).max(0.0))
+            .collect();
         let placement = if inputs[place].in_service {
-            place_steadily(demand, law.percent, &headroom)
+            place_steadily(demand, law.percent, &room)
         } else {
             // The connections have to go somewhere; headroom decides the shares, not the amount.
-            let fits = shift::place(demand, 100.0, &headroom);
+            let fits = shift::place(demand, 100.0, &room);
             let count = shadows.len().max(1) as f64;
             let shares = if fits.percent > 0.0 { fits.shares } else { vec![1.0 / count; shadows.len()] };
             Placement { shares, percent: 100.0, ..fits }
@@ -455,10 +487,16 @@ impl Engine {
     }
 }
 
-/// Connections that a router's shift in force will keep standing at `shadow`.
+/// Connections of a router that `shadow` will hold a few cycles on, if the shift in force stays: what is there thins
+/// out with the residence time, what the shift sends comes up to its standing number at the same pace.
+///
+/// A shift is decided anew each cycle, so it need not fit for ever, only until it can be taken back; as a shadow fills,
+/// what still fits falls smoothly to what it can hold in the long run.
 fn reservation(state: &State, shadow: usize) -> f64 {
     let share: f64 = state.parts.iter().filter(|(place, _)| *place == shadow).map(|(_, share)| share).sum();
-    state.watch.demand_connections() * state.shift.percent / 100.0 * share
+    let standing = state.watch.demand_connections() * state.shift.percent / 100.0 * share;
+    let staying = state.staying();
+    state.moved_to(shadow) * staying + standing * (1.0 - staying)
 }
 
 /// [`place`], where nothing to move keeps even shares.

@@ -50,6 +50,8 @@ pub(super) fn edge_ports(plan: &DatapathPlan, next: u8, builder: &mut Builder) {
             Action::output(port::IN_PORT),
         ];
         builder.flow(table::ARP, priority::GATEWAY, request, apply(answer));
+        // A gateway is nobody to talk to: what is sent to it must not take a router's slot.
+        builder.flow(next, priority::OWN_ADDRESS, ipv4().with(Field::Ipv4Dst, gateway.to_bits()), drop());
     }
     builder.flow(table::ARP, priority::MISS, Match::any(), apply(vec![Action::controller()]));
 }

@@ -134,6 +134,8 @@ mod priority {
     pub(super) const GATEWAY: u16 = 100;
     /// A destination that is one address; above every prefix.
     pub(super) const HOST: u16 = 500;
+    /// A gateway's own address: below hosts, which may have it, above the prefixes of services.
+    pub(super) const OWN_ADDRESS: u16 = 400;
     pub(super) const PINNED: u16 = 300;
     pub(super) const PROTOCOL: u16 = 200;
     /// Above [`ANY`]: connections that were refused once, or that were not.
