@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # Fabrics, their load and their captures: Debian's names.
-DEBIAN_PACKAGES := openvswitch-switch mininet tshark tcpdump ethtool iproute2 iputils-ping util-linux python3 python3-yaml python3-venv
+DEBIAN_PACKAGES := openvswitch-switch mininet tshark tcpdump ethtool iproute2 iputils-ping iperf3 util-linux python3 python3-yaml python3-venv
 # Peer program of the OpenFlow codec, in an environment of its own.
 PEERS := target/peers
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)

@@ -49,7 +49,12 @@ def datapath_id(value):
 def load(path):
     with open(path, encoding="utf-8") as file:
         topology = yaml.safe_load(file)
-    for node in topology["nodes"]:
+        # A dpid is hexadecimal however many zeros it begins with; YAML 1.1 would read 0010 as octal.
+        file.seek(0)
+        spelled = yaml.load(file, Loader=yaml.BaseLoader)
+    for node, text in zip(topology["nodes"], spelled["nodes"]):
+        if isinstance(node.get("dpid"), int) and len(text["dpid"]) == 16:
+            node["dpid"] = text["dpid"]
         if node.get("protocol", "openflow") != "openflow":
             sys.exit(f"{path}: node {node['id']} speaks {node['protocol']}; this script starts OpenFlow switches only")
         if len(node["id"]) + len("-eth999") > INTERFACE_NAME_MAX:

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Controller, Output, START_PATIENCE, notices};
+use super::{Controller, Output, START_PATIENCE, START_PATIENCE_BLANK, notices};
 use crate::config::Stage;
 use crate::network::Trust;
 use crate::policy::engine::{CycleInput, RouterInput};
@@ -87,15 +87,20 @@ impl Controller {
         }
         self.outcome = outcome;
         self.replan(output);
+        self.gathered = false;
         self.last_cycle_us = now.0.saturating_sub(self.cycle_began.0);
         output.view_changed = true;
     }
 
     /// Every declared switch is connected and every declared link was seen; or there was time enough.
     fn complete(&self, now: Timestamp) -> bool {
-        let here = |switch: &super::Switch| switch.connected() && switch.looked_at;
-        let all_here = self.switches.values().all(here) && self.discovery.settled(now);
-        all_here || now.since(self.started_at) >= START_PATIENCE
+        let all_here = self.switches.values().all(|switch| switch.connected() && switch.found.is_some());
+        let waited = now.since(self.started_at);
+        // Switches without entries hand up no probes, so links cannot be waited for; there is nothing to protect either.
+        if self.switches.values().all(|switch| !switch.connected() || switch.found == Some(0)) {
+            return all_here || waited >= START_PATIENCE_BLANK;
+        }
+        all_here && self.discovery.settled(now) || waited >= START_PATIENCE
     }
 
     fn cycle_input(&self, now: Timestamp) -> CycleInput {

@@ -4,7 +4,7 @@
 //! virtual time and awaited until the switches have confirmed what was decided in it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::feed::Feed;
 use super::view::View;
 use super::{Controller, Input, Output};
+use crate::southbound::openflow::{Clock, WallClock};
 use crate::southbound::{Command, Event};
 use crate::types::Timestamp;
 
@@ -50,8 +51,7 @@ pub trait Switchboard: Send {
 
 /// The wall clock, as a timestamp.
 pub fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    WallClock::default().now()
 }
 
 /// Runs until `shutdown`; switches keep what they hold and go on forwarding.
@@ -68,12 +68,13 @@ pub async fn run(
         let input = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            event = events.recv() => match event {
-                Some(event) => Input::Event(event),
+            // Before events: a switch that floods the queue must not hold up the cycle of all.
+            step = pacer.next(controller.next_deadline()) => match step {
+                Some(input) => input,
                 None => return,
             },
-            step = pacer.next() => match step {
-                Some(input) => input,
+            event = events.recv() => match event {
+                Some(event) => Input::Event(event),
                 None => return,
             },
         };
@@ -112,8 +113,13 @@ fn dispatch(
 /// Decides when the next cycle is due and what time it is.
 #[derive(Debug)]
 enum Pacer {
-    Wall(tokio::time::Interval),
-    Lockstep { steps: mpsc::Receiver<Step>, now: Timestamp, waiting: Option<(oneshot::Sender<()>, Instant)> },
+    /// The clock is steady: a time of day that is set anew does not reach the controller.
+    Wall(tokio::time::Interval, WallClock),
+    Lockstep {
+        steps: mpsc::Receiver<Step>,
+        now: Timestamp,
+        waiting: Option<(oneshot::Sender<()>, Instant)>,
+    },
 }
 
 impl Pacer {
@@ -122,7 +128,7 @@ impl Pacer {
             Clockwork::Wall(cycle) => {
                 let mut interval = tokio::time::interval(cycle);
                 interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-                Self::Wall(interval)
+                Self::Wall(interval, WallClock::default())
             }
             Clockwork::Lockstep(steps) => Self::Lockstep { steps, now: Timestamp::default(), waiting: None },
         }
@@ -130,17 +136,27 @@ impl Pacer {
 
     fn now(&self) -> Timestamp {
         match self {
-            Self::Wall(_) => wall_clock(),
+            Self::Wall(_, clock) => clock.now(),
             Self::Lockstep { now, .. } => *now,
         }
     }
 
-    /// The next cycle, or the end of the wait for one that is not confirmed; `None` when nobody asks any more.
-    async fn next(&mut self) -> Option<Input> {
+    /// The next cycle, the controller's own deadline (in lockstep the next cycle comes before it), or the end of the wait for one that is not confirmed; `None` when nobody asks any more.
+    async fn next(&mut self, deadline: Option<Timestamp>) -> Option<Input> {
         match self {
-            Self::Wall(interval) => {
-                interval.tick().await;
-                Some(Input::Tick)
+            Self::Wall(interval, clock) => {
+                let now = clock.now();
+                let due = async {
+                    match deadline {
+                        Some(deadline) => tokio::time::sleep(deadline.since(now)).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    _ = interval.tick() => Some(Input::Tick),
+                    () = due => Some(Input::Replan),
+                }
             }
             Self::Lockstep { waiting: Some((_, patience)), .. } => {
                 tokio::time::sleep_until(*patience).await;

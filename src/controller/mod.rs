@@ -18,7 +18,7 @@ use crate::plan::{Choice, Generation};
 use crate::policy::engine::{CycleOutcome, Engine};
 use crate::southbound::{Command, Event};
 use crate::telemetry::Telemetry;
-use crate::types::{DatapathId, NodeId, NodeIndex, Timestamp};
+use crate::types::{DatapathId, NodeId, NodeIndex, PortNo, Timestamp};
 use crate::wire::lldp::Key;
 
 mod cycle;
@@ -38,7 +38,17 @@ use switches::Switch;
 /// A fabric whose switches are not all there, or not all seen by LLDP, is planned for all the same after this time.
 /// Until then nothing is installed: a restarted controller must not take entries away only because it has not yet
 /// heard of the switches they lead to.
-const START_PATIENCE: Duration = Duration::from_secs(5);
+/// Open vSwitch tries again after 8 s at most.
+const START_PATIENCE: Duration = Duration::from_secs(15);
+/// The same where no switch holds anything yet: nothing can be taken away.
+const START_PATIENCE_BLANK: Duration = Duration::from_secs(5);
+
+/// Changes of the network are gathered for so long before plans are made again.
+const REPLAN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The same end is complained of once in this time, and so many ends at the most.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const COMPLAINTS_MAX: usize = 256;
 
 /// Everything that can happen to a controller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +56,8 @@ pub enum Input {
     Event(Event),
     /// A cycle begins.
     Tick,
+    /// [`Controller::next_deadline`] has come: changes that were gathered are planned for.
+    Replan,
     /// Whoever drives the cycles waits no longer for readings that are missing.
     GiveUp,
 }
@@ -90,6 +102,10 @@ pub struct Controller {
     planning: bool,
     cycle_began: Timestamp,
     last_cycle_us: u64,
+    /// The network changed since the last plans.
+    gathered: bool,
+    replanned_at: Timestamp,
+    complained: BTreeMap<(DatapathId, Option<PortNo>), Timestamp>,
 }
 
 impl Controller {
@@ -114,6 +130,9 @@ impl Controller {
             planning: false,
             cycle_began: now,
             last_cycle_us: 0,
+            gathered: false,
+            replanned_at: Timestamp::default(),
+            complained: BTreeMap::new(),
             topology,
             settings,
         }
@@ -133,6 +152,7 @@ impl Controller {
         let mut output = Output::default();
         match input {
             Input::Tick => self.begin_cycle(now, &mut output),
+            Input::Replan => self.replan_gathered(now, &mut output),
             Input::GiveUp => self.close_cycle(now, &mut output),
             Input::Event(event) => self.event(event, now, &mut output),
         }
@@ -144,13 +164,16 @@ impl Controller {
             Event::SwitchUp { .. } | Event::SwitchDown { .. } | Event::PortChanged { .. } => {
                 self.session_event(event, now, output);
             }
-            Event::Found { datapath, choices } => self.found(datapath, &choices, output),
+            Event::Found { datapath, entries, choices } => self.found(datapath, entries, &choices, output),
             Event::PacketIn { datapath, in_port, data } => {
                 let heard = self.discovery.packet_in(datapath, in_port, &data, now);
                 match heard {
                     Heard::Probe { changed: true } => self.network_changed(now, output),
                     Heard::Probe { changed: false } | Heard::Foreign => {}
-                    Heard::Refused(why) => output.tell("lldp-refused", self.name(datapath), why),
+                    Heard::Refused(why) if self.may_complain(datapath, Some(in_port), now) => {
+                        output.tell("lldp-refused", self.name(datapath), why);
+                    }
+                    Heard::Refused(_) => {}
                     Heard::Other => self.host_frame(datapath, in_port, &data, now, output),
                 }
             }
@@ -176,8 +199,11 @@ impl Controller {
         match event {
             Event::SwitchUp { datapath, peer, description, ports } => {
                 let Some(switch) = self.switches.get_mut(&datapath) else {
-                    let message = format!("datapath {datapath} at {peer} is not in the topology; it is left alone");
-                    return output.tell("switch-unknown", None, message);
+                    if self.may_complain(datapath, None, now) {
+                        let message = format!("datapath {datapath} at {peer} is not in the topology; it is left alone");
+                        output.tell("switch-unknown", None, message);
+                    }
+                    return;
                 };
                 self.discovery.switch_up(datapath, &ports, now);
                 let message = format!("connected from {peer}: {}, {} ports", description.software, ports.len());
@@ -207,9 +233,9 @@ impl Controller {
     }
 
     /// Goes on from what the switches hold, if this controller has not planned yet: its predecessor did.
-    fn found(&mut self, datapath: DatapathId, choices: &BTreeMap<u16, Choice>, output: &mut Output) {
+    fn found(&mut self, datapath: DatapathId, entries: usize, choices: &BTreeMap<u16, Choice>, output: &mut Output) {
         let Some(switch) = self.switches.get_mut(&datapath) else { return };
-        switch.looked_at = true;
+        switch.found = Some(entries);
         if self.planning || switch.node.stage != Stage::Access {
             return;
         }
@@ -223,14 +249,7 @@ impl Controller {
     }
 
     /// ARP and whatever else a switch hands up that is not LLDP.
-    fn host_frame(
-        &mut self,
-        datapath: DatapathId,
-        port: crate::types::PortNo,
-        frame: &[u8],
-        now: Timestamp,
-        output: &mut Output,
-    ) {
+    fn host_frame(&mut self, datapath: DatapathId, port: PortNo, frame: &[u8], now: Timestamp, output: &mut Output) {
         let Some(node) = self.switches.get(&datapath).map(|switch| switch.node.index) else { return };
         if self.discovery.is_wire(datapath, port, now) {
             return;
@@ -242,11 +261,40 @@ impl Controller {
         }
     }
 
-    /// Links, hosts or sessions changed: says so, and plans anew where that makes a difference.
+    /// Links, hosts or sessions changed: plans anew, at once if it is the first change for a while, together with what
+    /// follows it otherwise. So a link that fails is answered at once, and a host that makes up addresses as fast as it
+    /// can costs ten plans a second.
     fn network_changed(&mut self, now: Timestamp, output: &mut Output) {
-        self.refresh_links(now, output);
-        self.replan(output);
-        output.view_changed = true;
+        self.gathered = true;
+        if now.since(self.replanned_at) >= REPLAN_INTERVAL {
+            self.replan_gathered(now, output);
+        }
+    }
+
+    /// When [`Input::Replan`] is due; `None` while nothing was gathered.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.gathered.then(|| self.replanned_at + REPLAN_INTERVAL)
+    }
+
+    fn replan_gathered(&mut self, now: Timestamp, output: &mut Output) {
+        if self.gathered {
+            self.refresh_links(now, output);
+            self.replan(output);
+            self.gathered = false;
+            self.replanned_at = now;
+            output.view_changed = true;
+        }
+    }
+
+    /// Whether a complaint about this end may be told: once a minute, so that whoever causes complaints cannot fill the
+    /// log with them.
+    fn may_complain(&mut self, datapath: DatapathId, port: Option<PortNo>, now: Timestamp) -> bool {
+        self.complained.retain(|_, at| now.since(*at) < COMPLAINT_INTERVAL);
+        if self.complained.contains_key(&(datapath, port)) || self.complained.len() >= COMPLAINTS_MAX {
+            return false;
+        }
+        self.complained.insert((datapath, port), now);
+        true
     }
 
     fn refresh_links(&mut self, now: Timestamp, output: &mut Output) {

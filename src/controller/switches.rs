@@ -17,8 +17,8 @@ pub(super) struct Switch {
     pub(super) reading: Option<Reading>,
     /// Plan last sent, kept across sessions: a switch that comes back is compared with it by its installer.
     pub(super) plan: Option<DatapathPlan>,
-    /// What it held when the session began is known.
-    pub(super) looked_at: bool,
+    /// Flows and groups of ours that it held when the session began, once that is known.
+    pub(super) found: Option<usize>,
     /// A plan was sent in this session.
     pub(super) planned: bool,
     pub(super) wanted: Generation,
@@ -42,7 +42,7 @@ impl Switch {
             session: None,
             reading: None,
             plan: None,
-            looked_at: false,
+            found: None,
             planned: false,
             wanted: 0,
             installed: 0,
@@ -73,7 +73,7 @@ impl Switch {
     pub(super) fn begin_session(&mut self, session: Session) {
         self.session = Some(session);
         self.reading = None;
-        self.looked_at = false;
+        self.found = None;
         self.planned = false;
         self.installed = 0;
         self.install_total = InstallCounts::default();
@@ -83,7 +83,7 @@ impl Switch {
     pub(super) fn end_session(&mut self) {
         self.session = None;
         self.reading = None;
-        self.looked_at = false;
+        self.found = None;
         self.planned = false;
         self.installed = 0;
     }

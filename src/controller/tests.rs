@@ -20,6 +20,8 @@ struct Fabric {
     silent: BTreeSet<DatapathId>,
     /// What switches hold from an earlier controller.
     held: BTreeMap<DatapathId, BTreeMap<u16, Choice>>,
+    /// Switches start without entries.
+    blank: bool,
     told: Vec<(&'static str, Option<NodeId>, String)>,
 }
 
@@ -36,6 +38,7 @@ impl Fabric {
             counters: BTreeMap::new(),
             silent: BTreeSet::new(),
             held: BTreeMap::new(),
+            blank: false,
             told: Vec::new(),
         }
     }
@@ -61,7 +64,8 @@ impl Fabric {
         let description = Description::default();
         self.input(Input::Event(Event::SwitchUp { datapath, peer: "test".into(), description, ports }));
         let choices = self.held.get(&datapath).cloned().unwrap_or_default();
-        self.input(Input::Event(Event::Found { datapath, choices }));
+        let entries = if self.blank { 0 } else { 1 };
+        self.input(Input::Event(Event::Found { datapath, entries, choices }));
     }
 
     fn connect_all(&mut self) {
@@ -77,6 +81,12 @@ impl Fabric {
             self.told.extend(output.notices.into_iter().map(|notice| (notice.kind, notice.node, notice.message)));
             for command in output.commands {
                 inputs.extend(self.answer(command).map(Input::Event));
+            }
+            if inputs.is_empty()
+                && let Some(deadline) = self.controller.next_deadline()
+            {
+                self.now = self.now.max(deadline);
+                inputs.push_back(Input::Replan);
             }
         }
     }
@@ -159,12 +169,22 @@ fn a_fabric_that_stays_incomplete_is_planned_for_after_a_while() {
     fabric.router_counters();
     let first = fabric.datapath("t1");
     fabric.connect(first);
-    for _ in 0..4 {
+    for _ in 0..14 {
         fabric.cycle();
     }
     assert_eq!(fabric.installs, 0);
     fabric.cycle();
     assert_eq!(fabric.plans.keys().copied().collect::<Vec<_>>(), [first]);
+}
+
+#[test]
+fn a_blank_fabric_is_not_waited_for() {
+    let mut fabric = Fabric::new();
+    fabric.blank = true;
+    fabric.router_counters();
+    fabric.connect_all();
+    fabric.cycle();
+    assert_eq!(fabric.plans.len(), 11, "nothing is lost by planning before probes can be heard");
 }
 
 #[test]
@@ -298,4 +318,36 @@ fn a_restarted_controller_goes_on_with_the_shift_in_force() {
     }
     assert_eq!(after.told("adopted"), 3);
     assert_eq!(choices(&after), shifted);
+}
+
+#[test]
+fn made_up_hosts_cost_no_more_than_ten_plans_a_second() {
+    let mut fabric = Fabric::ready();
+    let datapath = fabric.datapath("t1");
+    let generation = fabric.controller.generation;
+    fabric.now = fabric.now + Duration::from_secs(1);
+    for host in 0..200_u8 {
+        let sender = std::net::Ipv4Addr::new(10, 1, 1, host.clamp(20, 250));
+        let mac = MacAddr([2, 9, 9, 9, 9, host]);
+        let data = crate::wire::arp::Arp::request(mac, sender, std::net::Ipv4Addr::new(10, 1, 1, 254)).encode();
+        let event = Event::PacketIn { datapath, in_port: PortNo(10), data };
+        let output = fabric.controller.handle(Input::Event(event), fabric.now);
+        for command in output.commands {
+            fabric.answer(command);
+        }
+    }
+    assert!(fabric.controller.next_deadline().is_some(), "what came after the first is gathered");
+    assert!(fabric.controller.generation <= generation + 1, "{generation} -> {}", fabric.controller.generation);
+}
+
+#[test]
+fn a_flood_of_forged_probes_is_told_of_once() {
+    let mut fabric = Fabric::ready();
+    let datapath = fabric.datapath("t1");
+    let probe = crate::wire::lldp::Probe { datapath, port: PortNo(1), sent: fabric.now, ttl_s: 10 };
+    let data = probe.encode(MacAddr([2; 6]), Key([8, 9]));
+    for _ in 0..1_000 {
+        fabric.input(Input::Event(Event::PacketIn { datapath, in_port: PortNo(1), data: data.clone() }));
+    }
+    assert_eq!(fabric.told("lldp-refused"), 1);
 }

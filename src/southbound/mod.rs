@@ -19,13 +19,14 @@ pub enum Event {
         description: Description,
         ports: Vec<Port>,
     },
-    /// The session ended; the switch goes on forwarding by what it holds.
-    /// What the switch was found to hold when its session began: how it chooses routers, by the number of the service.
-    /// Comes once a session, before anything is installed; empty where nothing of ours was there.
+    /// What the switch was found to hold of ours when its session began: how many flows and groups, and how it chooses
+    /// routers, by the number of the service. Comes once a session, before anything is installed.
     Found {
         datapath: DatapathId,
+        entries: usize,
         choices: BTreeMap<u16, Choice>,
     },
+    /// The session ended; the switch goes on forwarding by what it holds.
     SwitchDown {
         datapath: DatapathId,
         reason: String,

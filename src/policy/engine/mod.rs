@@ -499,7 +499,7 @@ fn reservation(state: &State, shadow: usize) -> f64 {
     state.moved_to(shadow) * staying + standing * (1.0 - staying)
 }
 
-/// [`place`], where nothing to move keeps even shares.
+/// [`shift::place`], where nothing to move keeps even shares.
 fn place_steadily(demand: f64, percent: f64, headroom: &[f64]) -> Placement {
     if percent > 0.0 { shift::place(demand, percent, headroom) } else { shift::place(0.0, 0.0, headroom) }
 }

@@ -247,7 +247,11 @@ impl SwitchAgent {
         let Some(datapath) = self.session.datapath() else { return };
         while let Some(event) = self.installer.poll_event() {
             self.events.push_back(match event {
-                InstallEvent::Found(state) => Event::Found { datapath, choices: (self.mapping.choices)(&state) },
+                InstallEvent::Found(state) => Event::Found {
+                    datapath,
+                    entries: state.flows.len() + state.groups.len(),
+                    choices: (self.mapping.choices)(&state),
+                },
                 InstallEvent::Installed { generation, counts } => Event::Installed { datapath, generation, counts },
                 InstallEvent::Failed { generation, error } => Event::InstallFailed { datapath, generation, error },
             });

@@ -1,4 +1,4 @@
-//! The sockets and tasks around [`SwitchAgent`] (docs/OPENFLOW.md, "Driver"): one task listens, one serves each
+//! The sockets and tasks around [`super::SwitchAgent`] (docs/OPENFLOW.md, "Driver"): one task listens, one serves each
 //! connection, and [`Southbound`] is the controller's hold on all of them.
 
 use std::collections::HashMap;
