@@ -182,6 +182,7 @@ fn ovs_b_realised_split_follows_the_shares() {
                 controller = Controller::start(&spec, json!({"policy": "static"}));
                 ready(&controller);
             }
+            shares_installed(&controller, split);
             let port = 7000 + 2 * u16::try_from(round).expect("four rounds");
             let udp = blast(&fabric, true, 40_000, 2_000, port, round);
             judge(&mut failures, "UDP flows", split, &settled(&mut watch, port, 40_000), udp, 40_000, 1.0);
@@ -190,6 +191,22 @@ fn ovs_b_realised_split_follows_the_shares() {
         }
         assert_eq!(failures, Vec::<String>::new());
     });
+}
+
+/// Waits until the switches hold the slots of `split`: a restarted controller starts from those it found.
+fn shares_installed(controller: &Controller, split: &[(&str, f64)]) {
+    let total: f64 = split.iter().map(|(_, share)| share).sum();
+    for (id, share) in split {
+        wait_for(&format!("the slots of {id} on every switch"), PATIENCE, || {
+            let detail = controller.rest.get(&format!("/api/v1/routers/{id}"))?;
+            let confirmed =
+                detail["plans"].as_array().is_some_and(|plans| plans.iter().all(|plan| plan["confirmed"] == true));
+            let installed = number(&detail["shares"][0], "installed");
+            // Within one slot of 256, and confirmed by a barrier.
+            let right = confirmed && (installed - share / total).abs() <= 1.0 / 256.0;
+            if right { Ok(()) } else { Err(format!("installed {installed}, confirmed {confirmed}")) }
+        });
+    }
 }
 
 /// Opens `total` flows from three hosts at `rate` a second together; returns the seconds that took.
