@@ -72,6 +72,8 @@ pub enum RolePlan {
     Router(RouterPlan),
     /// Stage 0: servers hang here; replies go back through the router that the connection came from.
     Outside(OutsidePlan),
+    /// No stage: forwards by MAC address and VLAN.
+    Bridge(BridgePlan),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +123,33 @@ pub struct RouterPlan {
     pub hosts: Vec<(Ipv4Addr, NodeIndex)>,
     /// Where destinations outside live: prefix, outside switches (equal share).
     pub destinations: Vec<(Ipv4Net, Vec<NodeIndex>)>,
+}
+
+/// A switch without a stage. Stations are learned on [`DatapathPlan::edge_ports`] alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgePlan {
+    /// Ports to other switches.
+    pub link_ports: Vec<PortNo>,
+    /// Those among them that belong to the spanning tree: frames for everyone leave by these and by the edge ports, and
+    /// come in by no other link port.
+    pub tree_ports: Vec<PortNo>,
+    /// Every station whose place is known, on this switch or another; [`DatapathPlan::next_hops`] leads to the others.
+    pub stations: BTreeMap<Station, Place>,
+}
+
+/// What identifies a station on a bridged fabric: its MAC address within a VLAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Station {
+    /// `None` for frames without a tag.
+    pub vlan: Option<u16>,
+    pub mac: MacAddr,
+}
+
+/// An edge port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    pub node: NodeIndex,
+    pub port: PortNo,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -68,7 +68,7 @@ pub const NODE: Section = Section {
         must(
             "stage",
             "stage",
-            "`outside`, `first`, `second`, `third`, or 0 to 3 (also `router`, `transit`, `access`)",
+            "`outside`, `first`, `second`, `third`, or 0 to 3 (also `router`, `transit`, `access`); `bridge` for a switch outside of the stages",
             "What the switch is for.",
         ),
         may("protocol", "protocol", "openflow", "`openflow`, `p4runtime`", "How the controller speaks with it."),

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo, ServiceId};
 
 /// A checked topology: every name resolves, ids are unique, `nodes[i].index == i + 1`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// One without nodes is to be found out: every switch that comes joins it, as a [`Stage::Bridge`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Topology {
     pub nodes: Vec<Node>,
     pub links: Vec<Link>,
@@ -41,6 +43,8 @@ pub enum Stage {
     Transit,
     /// Stage 3: nearest the hosts.
     Access,
+    /// Outside of the stages: a switch that forwards by MAC address and VLAN, as an Ethernet bridge does.
+    Bridge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +133,7 @@ impl Stage {
             Self::Router => "first",
             Self::Transit => "second",
             Self::Access => "third",
+            Self::Bridge => "bridge",
         }
     }
 
@@ -138,6 +143,7 @@ impl Stage {
             "1" | "first" | "router" => Some(Self::Router),
             "2" | "second" | "transit" => Some(Self::Transit),
             "3" | "third" | "access" => Some(Self::Access),
+            "bridge" => Some(Self::Bridge),
             _ => None,
         }
     }
@@ -150,6 +156,7 @@ impl Stage {
             (Self::Outside, Self::Router)
                 | (Self::Router, Self::Transit | Self::Access)
                 | (Self::Transit, Self::Transit | Self::Access)
+                | (Self::Bridge, Self::Bridge)
         )
     }
 }

@@ -60,7 +60,8 @@ pub(crate) fn read_topology(reader: &mut Reader<'_>, tree: &Tree) -> Option<Topo
         .filter(|(_, named)| named.stage == Some(Stage::Router))
         .map(|(id, _)| id.clone())
         .collect();
-    if routers.is_empty() && !entries.is_empty() {
+    let staged = checker.names.values().any(|named| !named.host && named.stage != Some(Stage::Bridge));
+    if routers.is_empty() && staged {
         let place = fields.place_of("nodes");
         checker.reader.problem(place, "no node is of the first stage", "at least one node with 'stage: first'");
     }
@@ -119,7 +120,7 @@ impl Checker<'_, '_> {
     fn node(&mut self, at: usize, tree: &Tree) -> Option<Node> {
         let fields = self.reader.object(tree, &schema::NODE)?;
         let id = self.name(&fields);
-        let stages = "one of outside, first, second, third, or 0 to 3";
+        let stages = "one of outside, first, second, third, bridge, or 0 to 3";
         let stage = self.reader.parsed(fields.get("stage"), "stage", stages, Stage::parse);
         if let Some(id) = &id {
             self.claim(id, fields.place_of("id"), stage, false);
@@ -503,7 +504,7 @@ impl Checker<'_, '_> {
             }
         };
         let attached = self.end(fields.get("attach"), "attach").and_then(|(end, stage)| {
-            if matches!(stage, Stage::Access | Stage::Outside) {
+            if matches!(stage, Stage::Access | Stage::Outside | Stage::Bridge) {
                 return Some(end);
             }
             let what = format!("a host hangs on '{}', which is of stage {}", end.node, stage.name());

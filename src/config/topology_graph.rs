@@ -54,7 +54,7 @@ pub(super) fn unreachable(topology: &Topology) -> Vec<Unreachable> {
                     topology.services.iter().filter(|service| service.shares.iter().any(|(id, _)| *id == node.id));
                 (services.flat_map(|service| &service.outside).collect(), "an outside switch of its services")
             }
-            Stage::Transit | Stage::Outside => continue,
+            Stage::Transit | Stage::Outside | Stage::Bridge => continue,
         };
         let seen = reached(position);
         let found = wanted.iter().filter_map(|id| at(id)).any(|vertex| seen.contains(&graph[vertex]));

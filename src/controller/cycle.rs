@@ -120,7 +120,7 @@ impl Controller {
                         input.chosen.insert(index, reading.chosen.clone());
                     }
                 }
-                Stage::Transit | Stage::Outside => {}
+                Stage::Transit | Stage::Outside | Stage::Bridge => {}
             }
         }
         input

@@ -164,7 +164,7 @@ impl Controller {
             Event::SwitchUp { .. } | Event::SwitchDown { .. } | Event::PortChanged { .. } => {
                 self.session_event(event, now, output);
             }
-            Event::Found { datapath, entries, choices } => self.found(datapath, entries, &choices, output),
+            Event::Found { datapath, entries, choices, stations: _ } => self.found(datapath, entries, &choices, output),
             Event::PacketIn { datapath, in_port, data } => {
                 let heard = self.discovery.packet_in(datapath, in_port, &data, now);
                 match heard {
@@ -177,6 +177,7 @@ impl Controller {
                     Heard::Other => self.host_frame(datapath, in_port, &data, now, output),
                 }
             }
+            Event::RoundTrip { .. } => {}
             Event::Reading { datapath, reading } => self.reading(datapath, reading, now, output),
             Event::ConnectionEnded { datapath, ended } => self.telemetry.ended(now, datapath, &ended),
             Event::Installed { datapath, generation, counts } => {

@@ -9,7 +9,7 @@ use super::hosts::Hosts;
 use super::paths::{Paths, Shadows};
 use super::{LinkState, WiredLink};
 use crate::config::{LinkKind, Node, Stage, Topology};
-use crate::plan::{AccessPlan, Choice, DatapathPlan, OutsidePlan, RolePlan, RouterPlan, ServiceSlots};
+use crate::plan::{AccessPlan, BridgePlan, Choice, DatapathPlan, OutsidePlan, RolePlan, RouterPlan, ServiceSlots};
 use crate::types::{NodeIndex, PortNo, ServiceId};
 
 /// Everything that plans are made from.
@@ -41,6 +41,7 @@ pub fn datapath_plan(fabric: &Fabric<'_>, local: &Local<'_>, node: &Node) -> Dat
         Stage::Transit => RolePlan::Transit,
         Stage::Router => RolePlan::Router(router(fabric, node)),
         Stage::Outside => RolePlan::Outside(OutsidePlan { indirection: indirection(fabric) }),
+        Stage::Bridge => RolePlan::Bridge(BridgePlan::default()),
     };
     DatapathPlan {
         index: node.index,

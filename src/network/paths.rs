@@ -127,5 +127,7 @@ fn needs(from: Stage, to: Stage) -> bool {
         Stage::Access | Stage::Transit => matches!(to, Stage::Router | Stage::Access),
         Stage::Router => matches!(to, Stage::Outside | Stage::Access),
         Stage::Outside => to == Stage::Router,
+        // Bridges have paths of their own.
+        Stage::Bridge => false,
     }
 }

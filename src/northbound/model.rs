@@ -424,7 +424,7 @@ fn one_of<T: Serialize>(values: &[T]) -> Object {
 }
 
 fn stages() -> Object {
-    one_of(&[Stage::Outside, Stage::Router, Stage::Transit, Stage::Access])
+    one_of(&[Stage::Outside, Stage::Router, Stage::Transit, Stage::Access, Stage::Bridge])
 }
 
 fn protocols() -> Object {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Choice, DatapathPlan, Generation};
+use crate::plan::{Choice, DatapathPlan, Generation, Station};
 use crate::types::{DatapathId, MacAddr, NodeIndex, PortNo, ServiceId};
 
 pub mod openflow;
@@ -19,12 +19,19 @@ pub enum Event {
         description: Description,
         ports: Vec<Port>,
     },
-    /// What the switch was found to hold of ours when its session began: how many flows and groups, and how it chooses
-    /// routers, by the number of the service. Comes once a session, before anything is installed.
+    /// What the switch was found to hold of ours when its session began: how many flows and groups, how it chooses
+    /// routers (by the number of the service), and the stations on its edge ports. Comes once a session, before anything
+    /// is installed.
     Found {
         datapath: DatapathId,
         entries: usize,
         choices: BTreeMap<u16, Choice>,
+        stations: Vec<(Station, PortNo)>,
+    },
+    /// Time from an echo request to its reply.
+    RoundTrip {
+        datapath: DatapathId,
+        us: u64,
     },
     /// The session ended; the switch goes on forwarding by what it holds.
     SwitchDown {
@@ -83,12 +90,22 @@ pub enum Command {
         port: PortNo,
         data: Vec<u8>,
     },
+    /// Sends a frame to everyone, as if it had come in by this port: along the spanning tree and out of the edge ports.
+    /// Bridges only.
+    Flood {
+        datapath: DatapathId,
+        in_port: PortNo,
+        data: Vec<u8>,
+    },
 }
 
 impl Command {
     pub fn datapath(&self) -> DatapathId {
         match self {
-            Self::Install { datapath, .. } | Self::Collect { datapath } | Self::PacketOut { datapath, .. } => *datapath,
+            Self::Install { datapath, .. }
+            | Self::Collect { datapath }
+            | Self::PacketOut { datapath, .. }
+            | Self::Flood { datapath, .. } => *datapath,
         }
     }
 }

@@ -33,6 +33,8 @@ pub fn mapping() -> Mapping {
         requests: |_| vec![MultipartRequestBody::PortStats(port::ANY), all_flows(LEARNED)],
         reading,
         choices: |_| std::collections::BTreeMap::new(),
+        stations: |_| Vec::new(),
+        flood: Vec::new,
         connection_ended,
         housekeeping_request: |_| Some(all_flows(LEARNED)),
         housekeeping,

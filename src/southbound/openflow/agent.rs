@@ -151,16 +151,18 @@ impl SwitchAgent {
                 // Nothing is known of the switch's purpose yet, so there is nothing to ask it.
                 None => self.events.push_back(Event::Reading { datapath, reading: Reading::default() }),
             },
-            Command::PacketOut { port, data, .. } => self.packet_out(port, data),
+            Command::PacketOut { port, data, .. } => {
+                self.packet_out(port::CONTROLLER, vec![Action::output(port)], data);
+            }
+            Command::Flood { in_port, data, .. } => self.packet_out(in_port, (self.mapping.flood)(), data),
         }
         self.settle(now);
     }
 
-    fn packet_out(&mut self, out: PortNo, data: Vec<u8>) {
-        let packet =
-            PacketOut { buffer_id: NO_BUFFER, in_port: port::CONTROLLER, actions: vec![Action::output(out)], data };
+    fn packet_out(&mut self, in_port: PortNo, actions: Vec<Action>, data: Vec<u8>) {
+        let packet = PacketOut { buffer_id: NO_BUFFER, in_port, actions, data };
         if let Err(error) = self.session.request(Owner::Packet, Message::PacketOut(packet)) {
-            tracing::debug!(peer = %self.peer, %out, %error, "packet-out dropped");
+            tracing::debug!(peer = %self.peer, %error, "packet-out dropped");
         }
     }
 
@@ -251,6 +253,7 @@ impl SwitchAgent {
                     datapath,
                     entries: state.flows.len() + state.groups.len(),
                     choices: (self.mapping.choices)(&state),
+                    stations: (self.mapping.stations)(&state),
                 },
                 InstallEvent::Installed { generation, counts } => Event::Installed { datapath, generation, counts },
                 InstallEvent::Failed { generation, error } => Event::InstallFailed { datapath, generation, error },

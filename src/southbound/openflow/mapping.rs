@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::install::CookieSpace;
 use super::state::SwitchState;
-use crate::plan::{Choice, DatapathPlan};
+use crate::plan::{Choice, DatapathPlan, Station};
 use crate::southbound::{ConnectionEnded, Reading};
-use crate::wire::openflow::{FlowMod, FlowRemoved, FlowStats, MultipartReplyBody, MultipartRequestBody};
+use crate::types::PortNo;
+use crate::wire::openflow::{Action, FlowMod, FlowRemoved, FlowStats, MultipartReplyBody, MultipartRequestBody};
 
 /// One data path as pure functions, so that sessions know no tables and tests can bring a small one.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,10 @@ pub struct Mapping {
     pub reading: fn(&DatapathPlan, &[MultipartReplyBody]) -> Reading,
     /// How a third-stage switch in this state chooses routers, by the number of the service; whole choices only.
     pub choices: fn(&SwitchState) -> BTreeMap<u16, Choice>,
+    /// Stations that a bridge in this state has on its edge ports.
+    pub stations: fn(&SwitchState) -> Vec<(Station, PortNo)>,
+    /// Actions that send a packet-out to everyone; bridges only.
+    pub flood: fn() -> Vec<Action>,
     pub connection_ended: fn(&FlowRemoved) -> Option<ConnectionEnded>,
     /// Which flows tell of half-open connections; `None` where a switch holds no connections.
     pub housekeeping_request: fn(&DatapathPlan) -> Option<MultipartRequestBody>,

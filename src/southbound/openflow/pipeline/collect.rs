@@ -28,7 +28,7 @@ pub fn requests(plan: &DatapathPlan) -> Vec<MultipartRequestBody> {
                 requests.push(MultipartRequestBody::Flow(flows(TABLE_ALL, counted)));
             }
         }
-        RolePlan::Transit | RolePlan::Outside(_) => {}
+        RolePlan::Transit | RolePlan::Outside(_) | RolePlan::Bridge(_) => {}
     }
     requests
 }

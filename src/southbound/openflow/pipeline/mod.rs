@@ -4,6 +4,7 @@
 //! docs/TARGETS.md what Open vSwitch was seen to do with them.
 
 mod access;
+mod bridge;
 mod build;
 mod collect;
 pub mod cookie;
@@ -32,6 +33,8 @@ pub const MAPPING: Mapping = Mapping {
     requests,
     reading,
     choices: access::choices,
+    stations: bridge::stations,
+    flood: bridge::flood,
     connection_ended,
     housekeeping_request,
     housekeeping,
@@ -46,6 +49,7 @@ pub fn compile(plan: &DatapathPlan) -> SwitchState {
         RolePlan::Transit => transit::compile(plan, &mut builder),
         RolePlan::Router(router) => router::compile(plan, router, &mut builder),
         RolePlan::Outside(outside) => outside::compile(plan, outside, &mut builder),
+        RolePlan::Bridge(bridge) => bridge::compile(plan, bridge, &mut builder),
     }
     builder.state
 }
@@ -96,6 +100,14 @@ pub mod table {
     pub const REMEMBER: u8 = 52;
     pub const ROUTE_SOURCE: u8 = 53;
     pub const ROUTE: u8 = 54;
+
+    // Bridges.
+    /// Who speaks from which edge port.
+    pub const SOURCE: u8 = 60;
+    /// ARP, neighbour discovery and DHCP, of which the controller hears.
+    pub const NEIGHBOUR: u8 = 61;
+    /// By destination.
+    pub const STATION: u8 = 62;
 }
 
 /// Registers.
@@ -165,6 +177,8 @@ mod group {
     pub(super) fn destination(number: u32) -> u32 {
         0x3000_0000 + number
     }
+    /// To everyone.
+    pub(super) const FLOOD: u32 = 0x5000_0000;
     /// Slots of a service.
     pub(super) fn slots(service: u16) -> u32 {
         0x4000_0000 | u32::from(service)
