@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -133,8 +134,10 @@ pub struct BridgePlan {
     /// Those among them that belong to the spanning tree: frames for everyone leave by these and by the edge ports, and
     /// come in by no other link port.
     pub tree_ports: Vec<PortNo>,
-    /// Every station whose place is known, on this switch or another; [`DatapathPlan::next_hops`] leads to the others.
-    pub stations: BTreeMap<Station, Place>,
+    /// Every station whose place is known, on this switch or another. [`DatapathPlan::next_hops`] leads to the others;
+    /// what it has no way to is left out by the data path.
+    /// The same value on every switch, so that a thousand plans do not hold a thousand copies.
+    pub stations: Arc<BTreeMap<Station, Place>>,
 }
 
 /// What identifies a station on a bridged fabric: its MAC address within a VLAN.
