@@ -20,6 +20,8 @@ pub const HOLD_INTERVALS: u32 = 3;
 /// Probes of one call of [`Discovery::poll`]; the rest follows with the next, so that a fabric that comes up at once does
 /// not flood its switches.
 const PROBES_PER_POLL: usize = 128;
+/// A port that is up for so long without a probe from a switch faces stations: two probes were sent by then.
+pub const EDGE_SETTLE: Duration = Duration::from_millis(500);
 /// Ports from here on are the switch's own (local, controller, …), not wires.
 const PHYSICAL_PORT_END: u32 = 0xff00;
 
@@ -43,6 +45,8 @@ pub enum Heard {
 struct PortStatus {
     mac: MacAddr,
     up: bool,
+    /// When it was last heard to go up or down.
+    since: Timestamp,
     next_probe: Timestamp,
 }
 
@@ -75,6 +79,7 @@ pub struct Discovery {
     switches: BTreeMap<DatapathId, Switch>,
     /// By the end that hears.
     neighbours: BTreeMap<End, Neighbour>,
+    round_trips: BTreeMap<DatapathId, u64>,
 }
 
 impl Discovery {
@@ -94,7 +99,31 @@ impl Discovery {
             declared,
             switches: topology.nodes.iter().map(never).collect(),
             neighbours: BTreeMap::new(),
+            round_trips: BTreeMap::new(),
         }
+    }
+
+    /// Adds a switch that no file declares. One that is known already keeps what is known of it.
+    pub fn join(&mut self, index: NodeIndex, name: &str, datapath: DatapathId, now: Timestamp) {
+        self.indices.insert(datapath, index);
+        self.datapaths.insert(index, datapath);
+        self.names.insert(datapath, name.to_owned());
+        self.switches.entry(datapath).or_insert(Switch { connected: false, since: now, ports: BTreeMap::new() });
+    }
+
+    /// Time from an echo request to its reply, by which the latency of links is corrected.
+    pub fn round_trip(&mut self, datapath: DatapathId, us: u64) {
+        self.round_trips.insert(datapath, us);
+    }
+
+    /// Ports that are up for at least [`EDGE_SETTLE`] and at which no other switch is known or heard.
+    pub fn edge_ports(&self, datapath: DatapathId, now: Timestamp) -> BTreeSet<PortNo> {
+        let ports = self.switches.get(&datapath).into_iter().flat_map(|switch| &switch.ports);
+        ports
+            .filter(|(_, status)| status.up && now.since(status.since) >= EDGE_SETTLE)
+            .map(|(port, _)| *port)
+            .filter(|port| !self.is_wire(datapath, *port, now))
+            .collect()
     }
 
     fn hold(&self) -> Duration {
@@ -103,7 +132,8 @@ impl Discovery {
 
     /// A session came up with these ports.
     pub fn switch_up(&mut self, datapath: DatapathId, ports: &[Port], now: Timestamp) {
-        let status = |port: &Port| (port.number, PortStatus { mac: port.mac, up: port.up, next_probe: now });
+        let status =
+            |port: &Port| (port.number, PortStatus { mac: port.mac, up: port.up, since: now, next_probe: now });
         let physical = ports.iter().filter(|port| port.number.0 < PHYSICAL_PORT_END);
         let switch = Switch { connected: true, since: now, ports: physical.map(status).collect() };
         let gone: Vec<PortNo> = match self.switches.insert(datapath, switch) {
@@ -150,7 +180,7 @@ impl Discovery {
         if removed {
             switch.ports.remove(&port.number);
         } else {
-            switch.ports.insert(port.number, PortStatus { mac: port.mac, up: port.up, next_probe: now });
+            switch.ports.insert(port.number, PortStatus { mac: port.mac, up: port.up, since: now, next_probe: now });
         }
         let is = (!removed).then_some(port.up);
         if is != Some(true) {
@@ -318,6 +348,7 @@ impl Discovery {
                 capacity_bps: 0,
                 state: LinkState::Undeclared,
                 trust: Trust::Dead,
+                measured_latency_us: None,
             })
         });
         links.extend(undeclared);

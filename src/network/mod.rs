@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::LinkKind;
 use crate::types::{NodeIndex, PortNo};
 
+pub mod bridge;
 pub mod build;
 pub mod discovery;
 pub mod hosts;
@@ -51,6 +52,9 @@ pub struct WiredLink {
     pub capacity_bps: u64,
     pub state: LinkState,
     pub trust: Trust,
+    /// From one end to the other, as probes took it; `None` before any did.
+    #[serde(default)]
+    pub measured_latency_us: Option<u32>,
 }
 
 impl WiredLink {
@@ -80,6 +84,7 @@ pub fn declared_links(topology: &crate::config::Topology) -> Vec<WiredLink> {
             capacity_bps: link.capacity_bps,
             state: LinkState::Unseen,
             trust: Trust::Good,
+            measured_latency_us: None,
         })
     });
     wired.collect()

@@ -8,6 +8,7 @@ use crate::types::MacAddr;
 
 pub const ETHERTYPE: u16 = 0x0806;
 const FRAME_MIN: usize = 60;
+const PAYLOAD_LEN: usize = 28;
 
 /// One ARP message, with the Ethernet source it came from.
 ///
@@ -46,6 +47,11 @@ impl Arp {
         if header[12..] != ETHERTYPE.to_be_bytes() {
             return None;
         }
+        Self::decode_payload(payload)
+    }
+
+    /// As [`Self::decode`], of what follows the Ethernet header.
+    pub fn decode_payload(payload: &[u8]) -> Option<Self> {
         let packet = ArpPacket::from_slice(payload).ok()?.try_eth_ipv4().ok()?;
         let operation = match packet.operation {
             ArpOperation::REQUEST => Operation::Request,
@@ -63,9 +69,24 @@ impl Arp {
 
     /// The whole Ethernet frame: requests are broadcast, replies go to the target.
     pub fn encode(&self) -> Vec<u8> {
-        let (operation, destination) = match self.operation {
-            Operation::Request => (ArpOperation::REQUEST, MacAddr::BROADCAST),
-            Operation::Reply => (ArpOperation::REPLY, self.target_mac),
+        let destination = match self.operation {
+            Operation::Request => MacAddr::BROADCAST,
+            Operation::Reply => self.target_mac,
+        };
+        let mut frame = Vec::with_capacity(FRAME_MIN);
+        frame.extend_from_slice(&destination.0);
+        frame.extend_from_slice(&self.sender_mac.0);
+        frame.extend_from_slice(&ETHERTYPE.to_be_bytes());
+        frame.extend_from_slice(&self.encode_payload());
+        frame.resize(FRAME_MIN, 0);
+        frame
+    }
+
+    /// What follows the Ethernet header, without padding.
+    pub fn encode_payload(&self) -> [u8; PAYLOAD_LEN] {
+        let operation = match self.operation {
+            Operation::Request => ArpOperation::REQUEST,
+            Operation::Reply => ArpOperation::REPLY,
         };
         let packet = ArpEthIpv4Packet {
             operation,
@@ -74,13 +95,7 @@ impl Arp {
             target_mac: self.target_mac.0,
             target_ipv4: self.target.octets(),
         };
-        let mut frame = Vec::with_capacity(FRAME_MIN);
-        frame.extend_from_slice(&destination.0);
-        frame.extend_from_slice(&self.sender_mac.0);
-        frame.extend_from_slice(&ETHERTYPE.to_be_bytes());
-        frame.extend_from_slice(&packet.to_bytes());
-        frame.resize(FRAME_MIN, 0);
-        frame
+        packet.to_bytes()
     }
 
     /// Asks who has `target`.

@@ -1,5 +1,8 @@
 //! Codecs: bytes in, values out, and back. No sockets, no clocks, no panics on any input.
 
 pub mod arp;
+pub mod dhcp;
+pub mod ethernet;
 pub mod lldp;
+pub mod ndp;
 pub mod openflow;
