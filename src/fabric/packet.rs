@@ -14,7 +14,8 @@ use crate::wire::openflow::{Field, Subfield};
 /// Number of lanes of a packet.
 pub const LANES: usize = 44;
 
-/// Where each field lives. TCP, UDP and SCTP ports share lanes: the protocol is a prerequisite of matching on them.
+/// Where each field lives. TCP, UDP and SCTP ports share lanes, and so do the types of ICMP and ICMPv6: the protocol is
+/// a prerequisite of matching on them.
 pub mod lane {
     pub const IN_PORT: usize = 0;
     pub const METADATA: usize = 1;
@@ -51,11 +52,13 @@ pub mod lane {
 pub mod number {
     pub const IPV4: u64 = 0x0800;
     pub const ARP: u64 = 0x0806;
+    pub const IPV6: u64 = 0x86dd;
     pub const VLAN: u64 = 0x8100;
     pub const LLDP: u64 = 0x88cc;
     pub const ICMP: u64 = 1;
     pub const TCP: u64 = 6;
     pub const UDP: u64 = 17;
+    pub const ICMPV6: u64 = 58;
 }
 
 /// TCP flags (RFC 9293 section 3.1).
@@ -70,7 +73,8 @@ pub mod tcp {
 /// `OFPVID_PRESENT`: set in the VLAN lane of a tagged packet.
 pub const VLAN_PRESENT: u64 = 0x1000;
 
-/// Lane of a field, `None` for the fields that the emulated switch does not implement (IPv6 and unknown ones).
+/// Lane of a field, `None` for the fields that the emulated switch does not implement (IPv6 addresses and unknown
+/// ones).
 pub const fn lane_of(field: Field) -> Option<usize> {
     Some(match field {
         Field::InPort => lane::IN_PORT,
@@ -88,8 +92,8 @@ pub const fn lane_of(field: Field) -> Option<usize> {
         Field::TcpSrc | Field::UdpSrc => lane::L4_SRC,
         Field::TcpDst | Field::UdpDst => lane::L4_DST,
         Field::TcpFlags => lane::TCP_FLAGS,
-        Field::Icmpv4Type => lane::ICMP_TYPE,
-        Field::Icmpv4Code => lane::ICMP_CODE,
+        Field::Icmpv4Type | Field::Icmpv6Type => lane::ICMP_TYPE,
+        Field::Icmpv4Code | Field::Icmpv6Code => lane::ICMP_CODE,
         Field::ArpOp => lane::ARP_OP,
         Field::ArpSpa => lane::ARP_SPA,
         Field::ArpTpa => lane::ARP_TPA,
@@ -219,6 +223,7 @@ impl Packet {
         match eth_type {
             number::IPV4 => parse_ipv4(rest, &mut lanes),
             number::ARP => parse_arp(rest, &mut lanes),
+            number::IPV6 => parse_ipv6(rest, &mut lanes),
             _ => {}
         }
         Some(Self { lanes, body: Some(Arc::from(rest)), length: data.len() as u32, tag: 0 })
@@ -314,6 +319,34 @@ fn parse_ipv4(data: &[u8], lanes: &mut [u64; LANES]) {
             lanes[lane::L4_DST] = be(&transport[2..4]);
         }
         number::ICMP if transport.len() >= 8 => {
+            lanes[lane::ICMP_TYPE] = u64::from(transport[0]);
+            lanes[lane::ICMP_CODE] = u64::from(transport[1]);
+        }
+        _ => {}
+    }
+}
+
+/// The fields that flows match; nothing of IPv6 is written back, because nothing of it can be set.
+fn parse_ipv6(data: &[u8], lanes: &mut [u64; LANES]) {
+    const HEADER: usize = 40;
+    if data.len() < HEADER || data[0] >> 4 != 6 {
+        return;
+    }
+    let class = be(&data[0..2]) >> 4 & 0xff;
+    lanes[lane::IP_DSCP] = class >> 2;
+    lanes[lane::IP_ECN] = class & 3;
+    lanes[lane::IP_PROTO] = u64::from(data[6]);
+    lanes[lane::IP_TTL] = u64::from(data[7]);
+    let transport = &data[HEADER..];
+    match lanes[lane::IP_PROTO] {
+        number::TCP | number::UDP if transport.len() >= 8 => {
+            lanes[lane::L4_SRC] = be(&transport[0..2]);
+            lanes[lane::L4_DST] = be(&transport[2..4]);
+            if lanes[lane::IP_PROTO] == number::TCP && transport.len() >= 20 {
+                lanes[lane::TCP_FLAGS] = be(&transport[12..14]) & 0xfff;
+            }
+        }
+        number::ICMPV6 if transport.len() >= 4 => {
             lanes[lane::ICMP_TYPE] = u64::from(transport[0]);
             lanes[lane::ICMP_CODE] = u64::from(transport[1]);
         }

@@ -2,7 +2,7 @@
 //!
 //! Nothing is sent from here: packets, control messages and the passing of time go in, [`Effect`]s come out. What the
 //! switch does where OpenFlow leaves room is what Open vSwitch 3.1 does (ovs-actions(7), ovs-fields(7)); what it does
-//! not implement (IPv6 fields, meters, queues, NAT, ALG, tunnels) it refuses with the error that Open vSwitch would use.
+//! not implement (IPv6 addresses, meters, queues, NAT, ALG, tunnels) it refuses with the error that Open vSwitch would use.
 
 mod conntrack;
 mod control;

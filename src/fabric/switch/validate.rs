@@ -39,12 +39,16 @@ fn has_prerequisites(field: Field, matching: &Match) -> bool {
     let is = |field: Field, value: u64| {
         matching.get(field).is_some_and(|found| found.mask.is_none() && found.value == u128::from(value))
     };
-    let ip = || is(Field::EthType, number::IPV4);
+    let ipv4 = || is(Field::EthType, number::IPV4);
+    let ipv6 = || is(Field::EthType, number::IPV6);
+    let ip = || ipv4() || ipv6();
     match field {
-        Field::IpDscp | Field::IpEcn | Field::IpTtl | Field::IpProto | Field::Ipv4Src | Field::Ipv4Dst => ip(),
+        Field::IpDscp | Field::IpEcn | Field::IpTtl | Field::IpProto => ip(),
+        Field::Ipv4Src | Field::Ipv4Dst => ipv4(),
         Field::TcpSrc | Field::TcpDst | Field::TcpFlags => ip() && is(Field::IpProto, number::TCP),
         Field::UdpSrc | Field::UdpDst => ip() && is(Field::IpProto, number::UDP),
-        Field::Icmpv4Type | Field::Icmpv4Code => ip() && is(Field::IpProto, number::ICMP),
+        Field::Icmpv4Type | Field::Icmpv4Code => ipv4() && is(Field::IpProto, number::ICMP),
+        Field::Icmpv6Type | Field::Icmpv6Code => ipv6() && is(Field::IpProto, number::ICMPV6),
         Field::ArpOp | Field::ArpSpa | Field::ArpTpa | Field::ArpSha | Field::ArpTha => is(Field::EthType, number::ARP),
         _ => true,
     }
@@ -179,6 +183,8 @@ const fn is_writable(field: Field) -> bool {
             | Field::CtZone
             | Field::Icmpv4Type
             | Field::Icmpv4Code
+            | Field::Icmpv6Type
+            | Field::Icmpv6Code
     )
 }
 

@@ -8,10 +8,12 @@ use super::cookie;
 
 pub(super) const ETH_IPV4: u16 = 0x0800;
 pub(super) const ETH_ARP: u16 = 0x0806;
+pub(super) const ETH_IPV6: u16 = 0x86dd;
 pub(super) const ETH_LLDP: u16 = 0x88cc;
 pub(super) const ICMP: u8 = 1;
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
+pub(super) const ICMPV6: u8 = 58;
 
 /// State under construction.
 #[derive(Debug, Default)]

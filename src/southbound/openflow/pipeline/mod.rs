@@ -140,8 +140,12 @@ mod priority {
 
     pub(super) const DISCOVERY: u16 = 1_000;
     pub(super) const MIRROR: u16 = 900;
+    /// Addresses that no bridge forwards; mirror ports are closed to them as to all else.
+    pub(super) const RESERVED: u16 = 850;
     pub(super) const EDGE: u16 = 800;
     pub(super) const EDGE_OTHER: u16 = 700;
+    /// What bridges flood, above what they forward.
+    pub(super) const FLOODED: u16 = 650;
     pub(super) const FABRIC: u16 = 600;
     pub(super) const GATEWAY: u16 = 100;
     /// A destination that is one address; above every prefix.
@@ -153,6 +157,8 @@ mod priority {
     /// Above [`ANY`]: connections that were refused once, or that were not.
     pub(super) const LATE: u16 = 150;
     pub(super) const ANY: u16 = 100;
+    /// Below [`ANY`]: of bridges, for stations that are not known.
+    pub(super) const UNKNOWN: u16 = 50;
     pub(super) const MISS: u16 = 0;
 
     /// The longer prefix goes first.
@@ -179,6 +185,8 @@ mod group {
     }
     /// To everyone.
     pub(super) const FLOOD: u32 = 0x5000_0000;
+    /// To everyone, because nobody knows where the one station is that it is for.
+    pub(super) const FLOOD_UNKNOWN: u32 = 0x5000_0001;
     /// Slots of a service.
     pub(super) fn slots(service: u16) -> u32 {
         0x4000_0000 | u32::from(service)

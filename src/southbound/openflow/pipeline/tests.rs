@@ -7,7 +7,10 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{AccessPlan, Attachment, Choice, NextHop, OutsidePlan, RouterPlan, SLOTS, ServiceSlots, Spread};
+use crate::plan::{
+    AccessPlan, Attachment, BridgePlan, Choice, NextHop, OutsidePlan, Place, RouterPlan, SLOTS, ServiceSlots, Spread,
+    Station,
+};
 use crate::southbound::ConnectionEnded;
 use crate::southbound::openflow::state::SwitchState;
 use crate::types::{MacAddr, NodeIndex, PortNo};
@@ -22,6 +25,7 @@ const R2: NodeIndex = NodeIndex(3);
 const TRANSIT: NodeIndex = NodeIndex(4);
 const ACCESS: NodeIndex = NodeIndex(5);
 const ACCESS_2: NodeIndex = NodeIndex(6);
+const BRIDGES: [NodeIndex; 3] = [NodeIndex(11), NodeIndex(12), NodeIndex(13)];
 
 fn base(index: NodeIndex, hops: &[(NodeIndex, &[(u8, u32)])], role: RolePlan) -> DatapathPlan {
     let hop = |(rank, port): &(u8, u32)| NextHop { rank: *rank, port: PortNo(*port) };
@@ -101,6 +105,31 @@ fn outside() -> DatapathPlan {
     }
 }
 
+/// One of three bridges in a ring, of which one link is off the tree; nothing is known of a fourth.
+fn bridge() -> DatapathPlan {
+    let station = |vlan, last| Station { vlan, mac: MacAddr([2, 0, 0, 0, 0, last]) };
+    let at = |node, port| Place { node, port: PortNo(port) };
+    let stations = [
+        (station(None, 0x31), at(BRIDGES[0], 11)),
+        (station(Some(0), 0x31), at(BRIDGES[0], 11)),
+        (station(Some(100), 0x32), at(BRIDGES[0], 12)),
+        (station(None, 0x33), at(BRIDGES[1], 11)),
+        (station(Some(100), 0x34), at(BRIDGES[2], 11)),
+        // These have no entries: on a port that is no edge any more, and where no way leads.
+        (station(None, 0x35), at(BRIDGES[0], 1)),
+        (station(None, 0x36), at(NodeIndex(14), 1)),
+    ];
+    let role = RolePlan::Bridge(BridgePlan {
+        link_ports: vec![PortNo(1), PortNo(2)],
+        tree_ports: vec![PortNo(1)],
+        stations: std::sync::Arc::new(stations.into()),
+    });
+    DatapathPlan {
+        edge_ports: vec![PortNo(11), PortNo(12)],
+        ..base(BRIDGES[0], &[(BRIDGES[1], &[(0, 1), (1, 2)]), (BRIDGES[2], &[(0, 2), (1, 1)])], role)
+    }
+}
+
 /// The slot entries are all alike: all but the first and the last of each router are left out of the golden text.
 fn readable(state: &SwitchState) -> String {
     let text = Text(state).to_string();
@@ -127,6 +156,7 @@ fn a_small_fabric_compiles_to_this() {
         ("transit", transit()),
         ("router", router(1_000)),
         ("outside", outside()),
+        ("bridge", bridge()),
     ];
     for (name, plan) in plans {
         writeln!(text, "== {name}\n{}", readable(&compile(&plan))).unwrap();
@@ -181,8 +211,15 @@ fn check(state: &SwitchState) {
 
 #[test]
 fn every_stage_is_sound() {
-    for plan in [access(128, Spread::Multipath), access(0, Spread::Select), transit(), router(50), router(0), outside()]
-    {
+    for plan in [
+        access(128, Spread::Multipath),
+        access(0, Spread::Select),
+        transit(),
+        router(50),
+        router(0),
+        outside(),
+        bridge(),
+    ] {
         check(&compile(&plan));
         assert_eq!(compile(&plan), compile(&plan.clone()));
     }
@@ -340,4 +377,32 @@ fn only_stale_handshakes_are_swept() {
     assert_eq!(swept[0].matching, flows[0].matching);
     assert_eq!(swept[0].priority, flows[0].priority);
     assert!(housekeeping_request(&plan).is_some() && housekeeping_request(&transit()).is_none());
+}
+
+#[test]
+fn stations_are_found_again_in_the_entries_they_became() {
+    let plan = bridge();
+    let RolePlan::Bridge(role) = &plan.role else { unreachable!("made above") };
+    let own = |(station, place): (&Station, &Place)| {
+        let lasting = place.node == plan.index && plan.edge_ports.contains(&place.port);
+        lasting.then_some((*station, place.port))
+    };
+    let expected: BTreeSet<_> = role.stations.iter().filter_map(own).collect();
+    assert_eq!(expected.len(), 3);
+    assert_eq!(bridge::stations(&compile(&plan)).into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(bridge::stations(&compile(&access(128, Spread::Select))), Vec::new());
+}
+
+#[test]
+fn a_station_more_is_two_entries_where_it_hangs_and_one_elsewhere() {
+    for (node, entries) in [(BRIDGES[0], 2), (BRIDGES[1], 1)] {
+        let (before, mut after) = (bridge(), bridge());
+        let RolePlan::Bridge(role) = &mut after.role else { unreachable!("made above") };
+        let station = Station { vlan: None, mac: MacAddr([2, 0, 0, 0, 0, 0x39]) };
+        std::sync::Arc::make_mut(&mut role.stations).insert(station, Place { node, port: PortNo(12) });
+        let (before, after) = (compile(&before), compile(&after));
+        assert_eq!(before.groups, after.groups);
+        assert_eq!(after.flows.len(), before.flows.len() + entries);
+        assert!(before.flows.iter().all(|(key, entry)| after.flows.get(key) == Some(entry)));
+    }
 }
