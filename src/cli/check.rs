@@ -46,8 +46,12 @@ fn describe(checked: &Checked) -> String {
 
 fn summary(topology: &Topology) -> String {
     let of = |stage| topology.nodes.iter().filter(|node| node.stage == stage).count();
+    let bridges = match of(Stage::Bridge) {
+        0 => String::new(),
+        bridges => format!("{bridges} bridges, "),
+    };
     format!(
-        "{} outside, {} first-stage, {} second-stage, {} third-stage switches, {} links, {} services, {} hosts",
+        "{} outside, {} first-stage, {} second-stage, {} third-stage switches, {bridges}{} links, {} services, {} hosts",
         of(Stage::Outside),
         of(Stage::Router),
         of(Stage::Transit),

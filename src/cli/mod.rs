@@ -22,6 +22,7 @@ mod duration;
 pub mod program;
 pub mod run;
 pub mod switch;
+pub mod topology;
 
 pub use duration::parse_duration;
 
@@ -47,6 +48,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// One emulated switch
     Switch(switch::SwitchArgs),
+    /// Generates, converts and exports topology files
+    Topology(topology::TopologyArgs),
 }
 
 /// What the user gave is wrong: the command ends with status 2 and this text.
@@ -82,6 +85,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Switch(args) => switch::run(&args).await,
+        Command::Topology(args) => topology::run(&args),
     }
 }
 

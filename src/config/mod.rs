@@ -4,6 +4,7 @@
 //! [`Topology`] and [`Config`] are what is left once everything was found right. [`schema`] lists every key.
 
 mod controller_file;
+pub mod generate;
 mod reader;
 pub mod schema;
 mod settings;
@@ -18,3 +19,4 @@ pub use reader::Problem;
 pub use settings::*;
 pub use topology::*;
 pub use topology_file::{NODES_MAX, TOPOLOGY_VERSION, load_topology, parse_topology};
+pub use topology_write::Comments;
