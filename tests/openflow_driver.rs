@@ -40,8 +40,9 @@ fn listen(session: SessionSettings) -> (Southbound, mpsc::Receiver<Event>) {
 async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
     loop {
         let event = timeout(PATIENCE, events.recv()).await.expect("an event in time").expect("the southbound lives");
-        // What a switch was found to hold comes whenever it has answered; tests/openflow_session.rs is about that.
-        if !matches!(event, Event::Found { .. }) {
+        // What a switch was found to hold, and its echoes, come whenever it has answered; tests/openflow_session.rs is
+        // about that.
+        if !matches!(event, Event::Found { .. } | Event::RoundTrip { .. } | Event::SessionStatus { .. }) {
             return event;
         }
     }
@@ -329,7 +330,9 @@ async fn of_two_connections_with_one_datapath_id_the_living_older_one_stays() {
     let second = TcpSwitch::connect(southbound.address(), 5).await;
     timeout(PATIENCE, second.serve()).await.expect("the second connection is ended");
     southbound.send(Command::Collect { datapath: DatapathId(5) }).expect("the first is still there");
-    assert!(matches!(next(&mut events).await, Event::Reading { .. }), "and nothing was said of the second");
+    let refused = next(&mut events).await;
+    assert!(matches!(&refused, Event::ConnectionRefused { reason, .. } if reason.contains("is alive")), "{refused:?}");
+    assert!(matches!(next(&mut events).await, Event::Reading { .. }), "and nothing else was said of the second");
     timeout(PATIENCE, southbound.shutdown()).await.expect("the shutdown ends");
 }
 

@@ -178,6 +178,14 @@ impl Controller {
                 }
             }
             Event::RoundTrip { .. } => {}
+            Event::SessionStatus { datapath, status } => {
+                if let Some(session) = self.switches.get_mut(&datapath).and_then(|switch| switch.session.as_mut()) {
+                    session.status = Some(status);
+                }
+            }
+            Event::ConnectionRefused { peer, reason } => {
+                output.tell("connection-refused", None, format!("{peer}: {reason}"));
+            }
             Event::Reading { datapath, reading } => self.reading(datapath, reading, now, output),
             Event::ConnectionEnded { datapath, ended } => self.telemetry.ended(now, datapath, &ended),
             Event::Installed { datapath, generation, counts } => {
@@ -209,7 +217,7 @@ impl Controller {
                 self.discovery.switch_up(datapath, &ports, now);
                 let message = format!("connected from {peer}: {}, {} ports", description.software, ports.len());
                 let ports = ports.into_iter().map(|port| (port.number, port)).collect();
-                switch.begin_session(switches::Session { peer, description, ports });
+                switch.begin_session(switches::Session { peer, description, ports, status: None });
                 output.tell("switch-up", self.name(datapath), message);
             }
             Event::SwitchDown { datapath, reason } => {

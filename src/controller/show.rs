@@ -112,6 +112,7 @@ fn show_switch(switch: &Switch) -> SwitchView {
         connected: session.is_some(),
         peer: session.map(|session| session.peer.clone()),
         description: session.map(|session| session.description.clone()),
+        session: session.and_then(|session| session.status.as_deref().cloned()),
         ports: session.map(|session| session.ports.values().cloned().collect()).unwrap_or_default(),
         counters: switch.reading.as_ref().map(|reading| reading.ports.clone()).unwrap_or_default(),
         installed: switch.installed,

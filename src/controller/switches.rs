@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{Node, Topology};
 use crate::plan::{DatapathPlan, Generation};
-use crate::southbound::{Description, InstallCounts, Port, Reading};
+use crate::southbound::{Description, InstallCounts, Port, Reading, SessionStatus};
 use crate::types::{DatapathId, PortNo};
 
 /// One declared switch.
@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) peer: String,
     pub(super) description: Description,
     pub(super) ports: BTreeMap<PortNo, Port>,
+    /// What it last told of itself.
+    pub(super) status: Option<Box<SessionStatus>>,
 }
 
 impl Switch {

@@ -12,7 +12,7 @@ pub use crate::network::LinkState;
 use crate::config::{LinkKind, PolicyKind, Protocol, Stage};
 use crate::plan::Generation;
 use crate::policy::decision::RouterDecision;
-use crate::southbound::{Description, InstallCounts, Port, PortCounters};
+use crate::southbound::{Description, InstallCounts, Port, PortCounters, SessionStatus};
 use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo, ServiceId, Timestamp};
 
 /// Everything visible after one cycle.
@@ -46,6 +46,8 @@ pub struct SwitchView {
     pub connected: bool,
     pub peer: Option<String>,
     pub description: Option<Description>,
+    /// Counters of the session, as of its last echo.
+    pub session: Option<SessionStatus>,
     pub ports: Vec<Port>,
     pub counters: BTreeMap<PortNo, PortCounters>,
     /// Generation confirmed by the switch, and the one it should have.

@@ -33,6 +33,16 @@ pub enum Event {
         datapath: DatapathId,
         us: u64,
     },
+    /// What the session has carried so far, and how it stands; comes with every round trip.
+    SessionStatus {
+        datapath: DatapathId,
+        status: Box<SessionStatus>,
+    },
+    /// A connection never became a session: what its peer did wrong. The same is told once a minute.
+    ConnectionRefused {
+        peer: String,
+        reason: String,
+    },
     /// The session ended; the switch goes on forwarding by what it holds.
     SwitchDown {
         datapath: DatapathId,
@@ -108,6 +118,42 @@ impl Command {
             | Self::Flood { datapath, .. } => *datapath,
         }
     }
+}
+
+/// What a controller is to a switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionRole {
+    #[default]
+    Equal,
+    Master,
+    Slave,
+}
+
+/// Counters of a session since it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    pub role: SessionRole,
+    /// The last echo.
+    pub round_trip_us: u64,
+    /// Messages by their kind; kinds that never came are left out.
+    pub messages_in: BTreeMap<String, u64>,
+    pub messages_out: BTreeMap<String, u64>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Errors that the switch sent, and those among them that answer nothing this side waited for.
+    pub errors_in: u64,
+    pub errors_untied: u64,
+    /// Errors sent to the switch: answers to malformed messages.
+    pub errors_out: u64,
+    pub malformed: u64,
+    /// Answers that came after their request was given up.
+    pub late_answers: u64,
+    /// Packet-ins that found no room on their way to the controller.
+    pub dropped_packet_ins: u64,
+    /// Earlier sessions of this switch with this controller.
+    pub reconnects: u64,
+    pub auxiliary_connections: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,8 @@ pub type Refusal = fn(&Message) -> Option<(u16, u16)>;
 #[derive(Debug)]
 pub struct FakeSwitch {
     pub datapath: u64,
+    /// Which auxiliary connection of it this is; 0 is the main one.
+    pub auxiliary_id: u8,
     pub flows: BTreeMap<FlowKey, FlowStats>,
     pub groups: BTreeMap<u32, GroupEntry>,
     /// Every flow-mod, group-mod and barrier of this connection, in order.
@@ -38,6 +40,7 @@ impl FakeSwitch {
     pub fn new(datapath: u64) -> Self {
         let mut switch = Self {
             datapath,
+            auxiliary_id: 0,
             flows: BTreeMap::new(),
             groups: BTreeMap::new(),
             log: Vec::new(),
@@ -97,7 +100,7 @@ impl FakeSwitch {
                     datapath_id: self.datapath,
                     n_buffers: 0,
                     n_tables: 254,
-                    auxiliary_id: 0,
+                    auxiliary_id: self.auxiliary_id,
                     capabilities: 0,
                     reserved: 0,
                 };
@@ -231,6 +234,8 @@ pub struct Pair {
     pub switch: FakeSwitch,
     pub now: Timestamp,
     pub events: VecDeque<Event>,
+    /// Round trips, and what comes with them.
+    pub told: Vec<Event>,
     settings: AgentSettings,
     random: ChaCha8Rng,
 }
@@ -245,6 +250,7 @@ impl Pair {
             switch: FakeSwitch::new(DATAPATH.0),
             now,
             events: VecDeque::new(),
+            told: Vec::new(),
             settings,
             random: ChaCha8Rng::seed_from_u64(seed),
         }
@@ -285,7 +291,11 @@ impl Pair {
                 self.agent.receive(&piece, self.now);
             }
             while let Some(event) = self.agent.poll_event() {
-                self.events.push_back(event);
+                match event {
+                    // They come with every echo.
+                    Event::RoundTrip { .. } | Event::SessionStatus { .. } => self.told.push(event),
+                    event => self.events.push_back(event),
+                }
             }
             if to_switch.is_empty() && to_agent.is_empty() {
                 return;

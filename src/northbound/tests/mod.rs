@@ -45,6 +45,7 @@ fn switch(id: &str, index: u16, stage: Stage, connected: bool) -> SwitchView {
         connected,
         peer: connected.then(|| "127.0.0.1:40000".to_owned()),
         description: connected.then(|| Description { manufacturer: "Nicira, Inc.".into(), ..Default::default() }),
+        session: None,
         ports: if connected { vec![port] } else { vec![] },
         counters: if connected { BTreeMap::from([(PortNo(1), counters)]) } else { BTreeMap::new() },
         installed: 7,

@@ -4,14 +4,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::collect::{CollectSettings, Collector, Housekeeper};
+use super::counters::SessionCounters;
 use super::install::{InstallEvent, InstallSettings, Installer};
 use super::mapping::Mapping;
 use super::session::{Session, to_port};
-use super::vocabulary::{Answer, CloseReason, Owner, Phase, SessionCounters, SessionEvent, SessionSettings};
+use super::vocabulary::{Answer, CloseReason, Owner, Phase, SessionEvent, SessionSettings};
 use crate::plan::DatapathPlan;
-use crate::southbound::{Command, Event, Reading};
+use crate::southbound::{Command, Event, Reading, SessionStatus};
 use crate::types::{DatapathId, PortNo, Timestamp};
 use crate::wire::openflow::{Action, Field, Message, NO_BUFFER, PacketIn, PacketOut, port, port_reason};
 
@@ -21,6 +23,36 @@ pub struct AgentSettings {
     pub session: SessionSettings,
     pub install: InstallSettings,
     pub collect: CollectSettings,
+    pub start: StartSettings,
+}
+
+/// How switches that come together are served: handshakes and echoes at once, the long work in turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartSettings {
+    /// Sessions that read what their switch holds, or install for the first time, at once. Each may hold the answer of
+    /// a whole switch in memory, and takes a core while it compares.
+    pub at_once_max: usize,
+    /// A session that had to wait for its turn waits up to so long more, by its datapath id.
+    pub jitter: Duration,
+}
+
+impl Default for StartSettings {
+    fn default() -> Self {
+        Self { at_once_max: 32, jitter: Duration::from_millis(50) }
+    }
+}
+
+/// How far the beginning of a session has come, where it takes turns with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Waits for its turn to read.
+    Waiting,
+    Reading,
+    /// Has read, and waits for a plan, or for its turn to install it.
+    Read,
+    Installing,
+    /// Needs no turns (any more).
+    Over,
 }
 
 /// The machine of one connection.
@@ -34,6 +66,9 @@ pub struct SwitchAgent {
     peer: String,
     /// The newest plan wished for.
     plan: Option<Arc<DatapathPlan>>,
+    start: Start,
+    /// Which auxiliary connection this is, if it is one.
+    auxiliary: Option<(DatapathId, u8)>,
     up: bool,
     closed: Option<CloseReason>,
     events: VecDeque<Event>,
@@ -50,6 +85,8 @@ impl SwitchAgent {
             mapping,
             peer,
             plan: None,
+            start: Start::Over,
+            auxiliary: None,
             up: false,
             closed: None,
             events: VecDeque::new(),
@@ -70,6 +107,52 @@ impl SwitchAgent {
 
     pub fn counters(&self) -> SessionCounters {
         self.session.counters()
+    }
+
+    /// The datapath and the number of an auxiliary connection, once it is complete.
+    pub fn auxiliary(&self) -> Option<(DatapathId, u8)> {
+        self.auxiliary
+    }
+
+    /// From now on reading and the first installation wait until they are let in by [`SwitchAgent::enter`].
+    pub fn take_turns(&mut self) {
+        self.start = Start::Waiting;
+        self.installer.hold();
+    }
+
+    /// True if the session waits for its turn.
+    pub fn wants_turn(&self) -> bool {
+        match self.start {
+            Start::Waiting => self.session.phase() == Phase::Up,
+            Start::Read => self.installer.wants(),
+            Start::Reading | Start::Installing | Start::Over => false,
+        }
+    }
+
+    /// It is this session's turn.
+    pub fn enter(&mut self, now: Timestamp) {
+        self.start = match self.start {
+            Start::Waiting => Start::Reading,
+            Start::Read => Start::Installing,
+            other => other,
+        };
+        self.installer.release(&mut self.session, now);
+        self.settle(now);
+    }
+
+    /// True while the session needs the turn it was given.
+    pub fn needs_turn(&mut self) -> bool {
+        if self.start == Start::Reading && self.installer.looked() {
+            // Whoever has a plan already goes on with it.
+            self.start = if self.installer.wants() { Start::Installing } else { Start::Read };
+        }
+        if self.start == Start::Installing && self.installer.tried() {
+            self.start = Start::Over;
+        }
+        if self.start == Start::Read {
+            self.installer.hold();
+        }
+        matches!(self.start, Start::Reading | Start::Installing)
     }
 
     /// Why the session ended, once it has.
@@ -132,11 +215,6 @@ impl SwitchAgent {
         self.session.ask_echo(now);
     }
 
-    /// True if a frame came at or after `since`.
-    pub fn heard_since(&self, since: Timestamp) -> bool {
-        self.session.heard_since(since)
-    }
-
     pub fn command(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Install { generation, plan, .. } => {
@@ -185,7 +263,15 @@ impl SwitchAgent {
                 self.up = true;
                 let peer = self.peer.clone();
                 self.events.push_back(Event::SwitchUp { datapath, peer, description, ports });
+                self.housekeeper.set_datapath(datapath);
                 self.installer.look(&mut self.session, now);
+            }
+            SessionEvent::Auxiliary { datapath, auxiliary_id } => {
+                tracing::debug!(peer = %self.peer, %datapath, auxiliary_id, "auxiliary connection");
+                self.auxiliary = Some((datapath, auxiliary_id));
+            }
+            SessionEvent::RoleChanged { role, reason } => {
+                tracing::warn!(peer = %self.peer, datapath = ?self.session.datapath(), ?role, reason, "role changed by the switch");
             }
             SessionEvent::Closed { reason } => {
                 if let (true, Some(datapath)) = (self.up, self.session.datapath()) {
@@ -205,9 +291,10 @@ impl SwitchAgent {
                     _ => {}
                 }
             }
-            SessionEvent::PortStatus(_) | SessionEvent::PacketIn(_) | SessionEvent::FlowRemoved(_) => {
-                self.report(event)
-            }
+            SessionEvent::RoundTrip { .. }
+            | SessionEvent::PortStatus(_)
+            | SessionEvent::PacketIn(_)
+            | SessionEvent::FlowRemoved(_) => self.report(event),
         }
     }
 
@@ -226,6 +313,14 @@ impl SwitchAgent {
     fn report(&mut self, event: SessionEvent) {
         let Some(datapath) = self.session.datapath() else { return };
         match event {
+            // The packets of an auxiliary connection are its main connection's; its round trip is nobody's.
+            SessionEvent::RoundTrip { .. } if self.auxiliary.is_some() => {}
+            SessionEvent::RoundTrip { took } => {
+                let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                self.events.push_back(Event::RoundTrip { datapath, us });
+                let status = Box::new(self.status(us));
+                self.events.push_back(Event::SessionStatus { datapath, status });
+            }
             SessionEvent::PortStatus(status) => {
                 let removed = status.reason == port_reason::DELETE;
                 let port = to_port(&status.port);
@@ -242,6 +337,25 @@ impl SwitchAgent {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// As far as this machine knows it: what the sockets and the other connections add, they add.
+    fn status(&self, round_trip_us: u64) -> SessionStatus {
+        let counters = self.session.counters();
+        SessionStatus {
+            role: self.session.role(),
+            round_trip_us,
+            messages_in: counters.kinds_in(),
+            messages_out: counters.kinds_out(),
+            bytes_in: counters.bytes_in,
+            bytes_out: counters.bytes_out,
+            errors_in: counters.errors_in(),
+            errors_untied: counters.untied_errors,
+            errors_out: counters.errors_out(),
+            malformed: counters.malformed.into(),
+            late_answers: counters.late_answers,
+            ..SessionStatus::default()
         }
     }
 

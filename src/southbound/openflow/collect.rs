@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::spread;
 use super::mapping::Mapping;
 use super::session::Session;
 use super::vocabulary::Owner;
 use crate::plan::DatapathPlan;
 use crate::southbound::Reading;
-use crate::types::Timestamp;
+use crate::types::{DatapathId, Timestamp};
 use crate::wire::openflow::{FlowStats, Message, MultipartReplyBody, MultipartRequest, MultipartRequestBody};
 
 /// Time-outs of the collector.
@@ -116,19 +117,27 @@ pub struct Housekeeper {
     settings: CollectSettings,
     mapping: Mapping,
     plan: Option<Arc<DatapathPlan>>,
+    datapath: DatapathId,
     next: Timestamp,
     awaited: Option<u32>,
 }
 
 impl Housekeeper {
     pub fn new(settings: CollectSettings, mapping: Mapping) -> Self {
-        Self { settings, mapping, plan: None, next: Timestamp::default(), awaited: None }
+        Self { settings, mapping, plan: None, datapath: DatapathId(0), next: Timestamp::default(), awaited: None }
     }
 
-    /// What is installed now; the first round comes one interval after the first plan.
+    /// Whose house it is.
+    pub fn set_datapath(&mut self, datapath: DatapathId) {
+        self.datapath = datapath;
+    }
+
+    /// What is installed now. The first round comes at most one interval after the first plan, and sooner for some
+    /// switches than for others, so that those that came together are not all read together ever after.
     pub fn set_plan(&mut self, plan: &Arc<DatapathPlan>, now: Timestamp) {
         if self.plan.is_none() {
-            self.next = now + self.settings.housekeeping_interval;
+            let half = self.settings.housekeeping_interval / 2;
+            self.next = now + half + spread(self.datapath, half);
         }
         self.plan = (self.mapping.housekeeping_request)(plan).is_some().then(|| Arc::clone(plan));
     }

@@ -9,6 +9,8 @@ pub(super) mod code {
     pub(crate) const BAD_TYPE: u16 = 1;
     pub(crate) const BAD_MULTIPART: u16 = 2;
     pub(crate) const BAD_LEN: u16 = 6;
+    pub(crate) const ROLE_REQUEST_FAILED: u16 = 11;
+    pub(crate) const STALE: u16 = 0;
 }
 
 #[rustfmt::skip]
@@ -45,6 +47,15 @@ const TYPES: &[(&str, &[&str])] = &[
     ("SWITCH_CONFIG_FAILED", &["BAD_FLAGS", "BAD_LEN", "EPERM"]),
     ("ROLE_REQUEST_FAILED", &["STALE", "UNSUP", "BAD_ROLE"]),
 ];
+
+/// What an error means for whoever runs the controller, where its name does not say so.
+pub(super) fn hint(error_type: u16, code: u16) -> &'static str {
+    match (error_type, code) {
+        (1, 10) => ": this controller is a slave here, because another one is the switch's master",
+        (11, 0) => ": another controller has been master with a newer generation",
+        _ => "",
+    }
+}
 
 /// `BAD_ACTION/BAD_OUT_PORT (2/4)`; numbers alone where the specification has no name.
 pub fn error_text(error_type: u16, code: u16) -> String {

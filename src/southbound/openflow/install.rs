@@ -138,6 +138,10 @@ pub struct Installer {
     installed: Option<SwitchState>,
     /// What the switch held at first was reported.
     looked: bool,
+    /// Nothing is begun while this is set.
+    held: bool,
+    /// An installation has succeeded or failed.
+    tried: bool,
     phase: Phase,
     failures: u32,
     /// The state whose installation failed last.
@@ -156,6 +160,8 @@ impl Installer {
             done: None,
             installed: None,
             looked: false,
+            held: false,
+            tried: false,
             phase: Phase::Idle,
             failures: 0,
             failed: None,
@@ -166,9 +172,36 @@ impl Installer {
 
     /// Reads what the switch holds before anything is wished for.
     pub fn look(&mut self, session: &mut Session, now: Timestamp) {
-        if self.installed.is_none() && matches!(self.phase, Phase::Idle) {
+        if self.installed.is_none() && matches!(self.phase, Phase::Idle) && !self.held {
             self.read(session, now);
         }
+    }
+
+    /// Begins nothing from now on; what is under way goes on.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Ends the wait: reads, if that was not done, and then installs what is wished for.
+    pub fn release(&mut self, session: &mut Session, now: Timestamp) {
+        self.held = false;
+        self.look(session, now);
+        self.pump(session, now);
+    }
+
+    /// True once the first look has been answered, or has come to nothing.
+    pub fn looked(&self) -> bool {
+        self.looked || self.failures > 0
+    }
+
+    /// True once there was anything to install.
+    pub fn wants(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// True once an installation has succeeded or failed.
+    pub fn tried(&self) -> bool {
+        self.tried
     }
 
     /// The newest wish counts; an older one on its way ends at its next barrier. A wish that failed is not retried
@@ -299,6 +332,9 @@ impl Installer {
 
     /// Starts what the newest wish needs; false if it needs nothing.
     fn begin(&mut self, session: &mut Session, now: Timestamp) -> bool {
+        if self.held {
+            return false;
+        }
         let Some(wanted) = self.wanted.clone() else { return false };
         if self.done.as_ref().is_some_and(|done| done.generation == wanted.generation && done.state == wanted.state) {
             return false;
@@ -397,6 +433,7 @@ impl Installer {
     fn finish(&mut self, target: Wanted) {
         let generation = target.generation;
         self.done = Some(target);
+        self.tried = true;
         self.failures = 0;
         self.failed = None;
         self.events.push_back(InstallEvent::Installed { generation, counts: std::mem::take(&mut self.counts) });
@@ -407,6 +444,7 @@ impl Installer {
     fn fail(&mut self, error: String, now: Timestamp) {
         let wait = self.settings.retry_min.saturating_mul(1 << self.failures.min(16)).min(self.settings.retry_max);
         self.failures = self.failures.saturating_add(1);
+        self.tried = true;
         self.installed = None;
         let target = match std::mem::replace(&mut self.phase, Phase::BackOff { until: now + wait }) {
             Phase::Sending(work) => Some(work.target),

@@ -3,19 +3,25 @@
 mod agent;
 mod collect;
 mod connection;
+mod counters;
 mod difference;
 mod driver;
 mod errors;
+mod gate;
+mod handshake;
 mod install;
 mod mapping;
 mod multipart;
 pub mod pipeline;
+mod places;
+mod refusals;
 mod session;
 pub mod state;
 mod vocabulary;
 
-pub use agent::{AgentSettings, SwitchAgent};
+pub use agent::{AgentSettings, StartSettings, SwitchAgent};
 pub use collect::{CollectSettings, Collector, Housekeeper};
+pub use counters::SessionCounters;
 pub use difference::{Change, Difference, difference};
 pub use driver::{Clock, CommandError, Southbound, SouthboundError, SouthboundSettings, WallClock};
 pub use errors::error_text;
@@ -24,5 +30,5 @@ pub use mapping::Mapping;
 pub use multipart::AssemblyError;
 pub use session::Session;
 pub use vocabulary::{
-    Answer, CloseReason, Owner, Phase, RequestError, SendError, SessionCounters, SessionEvent, SessionSettings,
+    Answer, CloseReason, Owner, Phase, RequestError, RoleSetting, SendError, SessionEvent, SessionSettings,
 };

@@ -5,16 +5,18 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use std::time::Duration;
+
+use super::counters::SessionCounters;
 use super::errors::{code, error_text};
+use super::gate::spread;
+use super::handshake::Gathered;
 use super::multipart::{Assembly, AssemblyError};
-use super::vocabulary::{
-    Answer, CloseReason, Owner, Phase, RequestError, SendError, SessionCounters, SessionEvent, SessionSettings,
-};
-use crate::southbound::{Description, Port};
+use super::vocabulary::{Answer, CloseReason, Owner, Phase, RequestError, SendError, SessionEvent, SessionSettings};
+use crate::southbound::{Port, SessionRole};
 use crate::types::{DatapathId, Timestamp};
 use crate::wire::openflow::{
-    DecodeError, ErrorMessage, Features, Frame, Hello, Message, MultipartReply, MultipartReplyBody, MultipartRequest,
-    MultipartRequestBody, PortDescription, PortStatus, SwitchConfig, port_bits,
+    DecodeError, ErrorMessage, Frame, Hello, Message, MultipartReply, PortDescription, port_bits,
 };
 
 /// Wire version of OpenFlow 1.3, the only one spoken.
@@ -29,51 +31,47 @@ const ERROR_DATA_BYTES: usize = 64;
 const HELD_MAX: usize = 1_024;
 /// Types up to here are defined by OpenFlow 1.3 (METER_MOD is 29).
 const MESSAGE_TYPE_MAX: u8 = 29;
+/// Room for input that an idle session may keep.
+const INPUT_KEPT_BYTES: usize = 4_096;
 const TYPE_HELLO: u8 = 0;
 const TYPE_ERROR: u8 = 1;
 
 #[derive(Debug)]
-struct Outstanding {
-    owner: Owner,
-    awaits: Awaits,
+pub(super) struct Outstanding {
+    pub(super) owner: Owner,
+    pub(super) awaits: Awaits,
 }
 
 #[derive(Debug)]
-enum Awaits {
+pub(super) enum Awaits {
     /// Silence is success: settled by the next barrier.
     Barrier,
     BarrierReply,
+    RoleReply,
     Multipart(Assembly),
-}
-
-/// What the handshake has gathered.
-#[derive(Debug, Default)]
-struct Gathered {
-    datapath: Option<DatapathId>,
-    description: Option<Description>,
-    ports: Option<Vec<Port>>,
-    /// Port changes that came before the session was up.
-    held: Vec<PortStatus>,
 }
 
 /// The machine. `receive`, `tick` and `request` change it; `poll_output` and `poll_event` empty it.
 #[derive(Debug)]
 pub struct Session {
-    settings: SessionSettings,
-    phase: Phase,
+    pub(super) settings: SessionSettings,
+    pub(super) phase: Phase,
     input: Vec<u8>,
     output: Vec<u8>,
-    events: VecDeque<SessionEvent>,
-    outstanding: HashMap<u32, Outstanding>,
+    pub(super) events: VecDeque<SessionEvent>,
+    pub(super) outstanding: HashMap<u32, Outstanding>,
     /// Order of the requests that may be forgotten.
     forgettable: VecDeque<u32>,
     next_xid: u32,
-    gathered: Gathered,
+    pub(super) gathered: Gathered,
+    pub(super) role: SessionRole,
     started: Timestamp,
     last_received: Timestamp,
-    /// When the unanswered echo request was sent.
-    echo_sent: Option<Timestamp>,
-    counters: SessionCounters,
+    /// The unanswered echo request, and when it was sent.
+    echo: Option<(u32, Timestamp)>,
+    /// When the next one is sent.
+    echo_due: Timestamp,
+    pub(super) counters: SessionCounters,
 }
 
 impl Session {
@@ -89,9 +87,11 @@ impl Session {
             forgettable: VecDeque::new(),
             next_xid: 1,
             gathered: Gathered::default(),
+            role: SessionRole::Equal,
             started: now,
             last_received: now,
-            echo_sent: None,
+            echo: None,
+            echo_due: now,
             counters: SessionCounters::default(),
         };
         session.send(Message::Hello(Hello { versions: Some(1 << VERSION) }));
@@ -104,6 +104,11 @@ impl Session {
 
     pub fn counters(&self) -> SessionCounters {
         self.counters
+    }
+
+    /// What this controller is to the switch, as far as that is known.
+    pub fn role(&self) -> SessionRole {
+        self.role
     }
 
     /// Known from FEATURES on.
@@ -134,9 +139,10 @@ impl Session {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         match self.phase {
             Phase::Closed => None,
-            Phase::Up => Some(match self.echo_sent {
-                Some(sent) => sent + self.settings.echo_timeout,
-                None => self.last_received + self.settings.echo_interval,
+            Phase::Up | Phase::Auxiliary => Some(match self.echo {
+                // Whatever comes is a sign of life.
+                Some((_, sent)) => sent.max(self.last_received) + self.settings.echo_timeout,
+                None => self.echo_due,
             }),
             Phase::Hello | Phase::Features | Phase::Describe => Some(self.started + self.settings.handshake_timeout),
         }
@@ -147,9 +153,11 @@ impl Session {
         if self.next_deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        match (self.phase, self.echo_sent) {
-            (Phase::Up, None) => self.ask_echo(now),
-            (Phase::Up, Some(_)) => self.close(CloseReason::Dead { limit: self.settings.echo_timeout }),
+        match (self.phase, self.echo) {
+            (Phase::Up | Phase::Auxiliary, None) => self.ask_echo(now),
+            (Phase::Up | Phase::Auxiliary, Some(_)) => {
+                self.close(CloseReason::Dead { limit: self.settings.echo_timeout });
+            }
             (phase, _) => {
                 self.close(CloseReason::HandshakeTimeout { limit: self.settings.handshake_timeout, phase });
             }
@@ -158,15 +166,32 @@ impl Session {
 
     /// Asks for an echo at once, where none is awaited: is the peer alive?
     pub fn ask_echo(&mut self, now: Timestamp) {
-        if self.phase == Phase::Up && self.echo_sent.is_none() {
-            self.echo_sent = Some(now);
-            self.send(Message::EchoRequest(Vec::new()));
+        if matches!(self.phase, Phase::Up | Phase::Auxiliary) && self.echo.is_none() {
+            let xid = self.take_xid();
+            self.echo = Some((xid, now));
+            self.echo_due = now + self.settings.echo_interval;
+            self.send_as(xid, Message::EchoRequest(Vec::new()));
         }
     }
 
-    /// True if a frame came at or after `since`.
-    pub fn heard_since(&self, since: Timestamp) -> bool {
-        self.last_received >= since
+    /// The first echo of a session; the one after it comes earlier than usual, so that the echoes of switches that
+    /// came together fall apart.
+    pub(super) fn begin_echoes(&mut self, datapath: DatapathId) {
+        let now = self.last_received;
+        self.ask_echo(now);
+        let half = self.settings.echo_interval / 2;
+        self.echo_due = now + half + spread(datapath, half);
+    }
+
+    fn take_echo(&mut self, xid: u32) {
+        match self.echo.take() {
+            Some((asked, sent)) if asked == xid => {
+                let took: Duration = self.last_received.since(sent);
+                self.events.push_back(SessionEvent::RoundTrip { took });
+            }
+            // An answer to something else is a sign of life all the same.
+            Some(_) | None => self.counters.late_answers += 1,
+        }
     }
 
     /// Ends the session. The first reason stays; the output that is left may still be written.
@@ -220,6 +245,7 @@ impl Session {
         if self.phase == Phase::Closed {
             return;
         }
+        self.counters.bytes_in += bytes.len() as u64;
         let mut input = std::mem::take(&mut self.input);
         input.extend_from_slice(bytes);
         let mut used = 0;
@@ -228,13 +254,16 @@ impl Session {
         {
             let Some(raw) = input.get(used..used + length) else { break };
             used += length;
-            self.counters.frames_in += 1;
+            self.counters.frame_in(raw[1]);
             self.last_received = now;
-            self.echo_sent = None;
             self.take_frame(raw);
         }
         if self.phase != Phase::Closed {
             input.drain(..used);
+            // What a long answer needed once is not kept for every session.
+            if input.is_empty() && input.capacity() > INPUT_KEPT_BYTES {
+                input = Vec::new();
+            }
             self.input = input;
         }
     }
@@ -300,7 +329,7 @@ impl Session {
         if header[1] != TYPE_ERROR {
             self.send_error(header, code::BAD_REQUEST, reason, raw);
         }
-        if self.phase != Phase::Up {
+        if !matches!(self.phase, Phase::Up | Phase::Auxiliary) {
             self.close(CloseReason::Handshake { why });
         } else if self.counters.malformed > self.settings.malformed_max {
             self.close(CloseReason::TooManyMalformed { max: self.settings.malformed_max, last: why });
@@ -313,22 +342,13 @@ impl Session {
             Message::Hello(hello) => self.take_hello(&hello, frame.version, xid),
             Message::Error(error) => self.take_error(xid, &error),
             Message::EchoRequest(data) => self.send_as(xid, Message::EchoReply(data)),
-            Message::EchoReply(_) => {}
+            Message::EchoReply(_) => self.take_echo(xid),
             Message::FeaturesReply(features) => self.take_features(&features),
             Message::MultipartReply(reply) => self.take_part(xid, reply, raw),
             Message::BarrierReply => self.take_barrier(xid),
-            Message::PortStatus(status) if self.phase == Phase::Up => {
-                self.events.push_back(SessionEvent::PortStatus(status));
-            }
-            Message::PortStatus(status) if self.gathered.held.len() < HELD_MAX => self.gathered.held.push(status),
-            Message::PacketIn(packet) if self.phase == Phase::Up => {
-                self.events.push_back(SessionEvent::PacketIn(packet))
-            }
-            Message::FlowRemoved(flow) if self.phase == Phase::Up => {
-                self.events.push_back(SessionEvent::FlowRemoved(flow))
-            }
-            Message::PortStatus(_) | Message::PacketIn(_) | Message::FlowRemoved(_) => self.counters.dropped_early += 1,
-            Message::GetConfigReply(_) | Message::RoleReply(_) => {}
+            Message::RoleReply(role) => self.take_role(xid, role),
+            Message::PortStatus(_) | Message::PacketIn(_) | Message::FlowRemoved(_) => self.told(frame.message),
+            Message::GetConfigReply(_) => {}
             Message::Other { message_type, .. } if message_type <= MESSAGE_TYPE_MAX => {}
             Message::Other { message_type, .. } => {
                 self.malformed(raw, code::BAD_TYPE, format!("expected a type OpenFlow 1.3 knows, came {message_type}"));
@@ -340,53 +360,20 @@ impl Session {
         }
     }
 
-    /// Section 6.3.1: the bitmaps' common versions count; without a bitmap, the smaller of the two headers' versions.
-    fn take_hello(&mut self, hello: &Hello, version: u8, xid: u32) {
-        if self.phase != Phase::Hello {
-            return;
-        }
-        let common = match hello.versions {
-            Some(bitmap) => bitmap & (1 << VERSION) != 0,
-            None => version >= VERSION,
-        };
-        if common {
-            self.phase = Phase::Features;
-            return self.send(Message::FeaturesRequest);
-        }
-        let offered = match hello.versions {
-            Some(bitmap) => {
-                let versions: Vec<_> = (0..64).filter(|v| bitmap & (1 << v) != 0).map(|v: u32| v.to_string()).collect();
-                format!("wire versions {}", versions.join(", "))
+    /// What a switch says of its own accord.
+    fn told(&mut self, message: Message) {
+        match (message, self.phase) {
+            (Message::PortStatus(status), Phase::Up) => self.events.push_back(SessionEvent::PortStatus(status)),
+            (Message::PortStatus(status), Phase::Features | Phase::Describe) if self.gathered.held.len() < HELD_MAX => {
+                self.gathered.held.push(status);
             }
-            None => format!("wire version {version} at most"),
-        };
-        let reason = CloseReason::NoCommonVersion { offered };
-        let error = ErrorMessage {
-            error_type: code::HELLO_FAILED,
-            code: code::HELLO_INCOMPATIBLE,
-            data: reason.to_string().into_bytes(),
-        };
-        // In the peer's own version, so that it can read the text.
-        self.push_frame(&Frame { version: version.clamp(1, VERSION), xid, message: Message::Error(error) });
-        self.close(reason);
-    }
-
-    fn take_features(&mut self, features: &Features) {
-        if self.phase != Phase::Features {
-            self.counters.late_answers += 1;
-            return;
-        }
-        if features.auxiliary_id != 0 {
-            return self.close(CloseReason::Auxiliary { auxiliary_id: features.auxiliary_id });
-        }
-        self.gathered.datapath = Some(DatapathId(features.datapath_id));
-        self.phase = Phase::Describe;
-        self.send(Message::SetConfig(SwitchConfig { flags: 0, miss_send_len: self.settings.miss_send_len }));
-        for body in [MultipartRequestBody::Description, MultipartRequestBody::PortDescription] {
-            let xid = self.take_xid();
-            let awaits = Awaits::Multipart(Assembly::expecting(&body));
-            self.outstanding.insert(xid, Outstanding { owner: Owner::Session, awaits });
-            self.send_as(xid, Message::MultipartRequest(MultipartRequest { more: false, body }));
+            (Message::PacketIn(packet), Phase::Up | Phase::Auxiliary) => {
+                self.events.push_back(SessionEvent::PacketIn(packet));
+            }
+            (Message::FlowRemoved(flow), Phase::Up | Phase::Auxiliary) => {
+                self.events.push_back(SessionEvent::FlowRemoved(flow));
+            }
+            _ => self.counters.dropped_early += 1,
         }
     }
 
@@ -402,14 +389,15 @@ impl Session {
             return self.close(CloseReason::RefusedByPeer { text });
         }
         match self.outstanding.remove(&xid) {
+            Some(Outstanding { awaits: Awaits::RoleReply, .. }) => self.role_refused(error),
             Some(request) => self.fail(xid, request.owner, refused),
             None => self.counters.untied_errors += 1,
         }
     }
 
-    fn fail(&mut self, xid: u32, owner: Owner, error: RequestError) {
+    pub(super) fn fail(&mut self, xid: u32, owner: Owner, error: RequestError) {
         match owner {
-            Owner::Session => self.close(CloseReason::Handshake { why: format!("no description: {error}") }),
+            Owner::Session => self.handshake_refused(&error),
             _ => self.events.push_back(SessionEvent::Failed { xid, owner, error }),
         }
     }
@@ -445,37 +433,6 @@ impl Session {
         }
     }
 
-    fn answered(&mut self, xid: u32, owner: Owner, body: MultipartReplyBody) {
-        if owner != Owner::Session {
-            return self.events.push_back(SessionEvent::Answered { xid, owner, answer: Answer::Multipart(body) });
-        }
-        match body {
-            MultipartReplyBody::Description(d) => {
-                self.gathered.description = Some(Description {
-                    manufacturer: d.manufacturer,
-                    hardware: d.hardware,
-                    software: d.software,
-                    serial: d.serial,
-                    datapath: d.datapath,
-                });
-            }
-            MultipartReplyBody::PortDescription(ports) => {
-                // The description is newer than the changes that came before it.
-                self.gathered.held.clear();
-                self.gathered.ports = Some(ports.iter().map(to_port).collect());
-            }
-            _ => {}
-        }
-        if let Gathered { datapath: Some(datapath), description: Some(description), ports: Some(ports), held } =
-            &mut self.gathered
-        {
-            let (description, ports) = (std::mem::take(description), std::mem::take(ports));
-            self.phase = Phase::Up;
-            self.events.push_back(SessionEvent::Up { datapath: *datapath, description, ports });
-            self.events.extend(std::mem::take(held).into_iter().map(SessionEvent::PortStatus));
-        }
-    }
-
     /// A barrier's reply settles everything that was sent before it: what has not failed by now has succeeded.
     fn take_barrier(&mut self, xid: u32) {
         let Some(Outstanding { owner, awaits: Awaits::BarrierReply }) = self.outstanding.get(&xid) else {
@@ -493,18 +450,18 @@ impl Session {
     }
 
     /// Never 0, which some switches use for what nobody asked for.
-    fn take_xid(&mut self) -> u32 {
+    pub(super) fn take_xid(&mut self) -> u32 {
         let xid = self.next_xid;
         self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
         xid
     }
 
-    fn send(&mut self, message: Message) {
+    pub(super) fn send(&mut self, message: Message) {
         let xid = self.take_xid();
         self.send_as(xid, message);
     }
 
-    fn send_as(&mut self, xid: u32, message: Message) {
+    pub(super) fn send_as(&mut self, xid: u32, message: Message) {
         self.push_frame(&Frame { version: VERSION, xid, message });
     }
 
@@ -514,7 +471,7 @@ impl Session {
         self.send_as(xid, Message::Error(ErrorMessage { error_type, code, data }));
     }
 
-    fn push_frame(&mut self, frame: &Frame) {
+    pub(super) fn push_frame(&mut self, frame: &Frame) {
         // Only messages that this machine makes itself come here. The longest carries the data of a received frame.
         match frame.encode() {
             Ok(bytes) => self.push_output(&bytes),
@@ -523,7 +480,7 @@ impl Session {
     }
 
     fn push_output(&mut self, bytes: &[u8]) {
-        self.counters.frames_out += 1;
+        self.counters.frame_out(bytes.get(1).copied().unwrap_or_default(), bytes.len());
         self.output.extend_from_slice(bytes);
         if self.output.len() > self.settings.output_bytes_max {
             self.close(CloseReason::NotReading { bytes: self.output.len() });

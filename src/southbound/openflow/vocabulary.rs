@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::errors::error_text;
+use super::errors::{error_text, hint};
 use super::multipart::AssemblyError;
-use crate::southbound::{Description, Port};
+use crate::southbound::{Description, Port, SessionRole};
 use crate::types::DatapathId;
 use crate::wire::openflow::{DecodeError, EncodeError, FlowRemoved, MultipartReplyBody, PacketIn, PortStatus};
 
@@ -15,10 +15,12 @@ use crate::wire::openflow::{DecodeError, EncodeError, FlowRemoved, MultipartRepl
 pub struct SessionSettings {
     /// From accepting the connection to the answer that describes the ports.
     pub handshake_timeout: Duration,
-    /// Silence after which the peer is asked for an echo.
+    /// How often the peer is asked for an echo, silent or busy: it shows life, and measures the round trip.
     pub echo_interval: Duration,
     /// Silence after that question which makes the peer dead.
     pub echo_timeout: Duration,
+    /// What this controller wants to be to the switch.
+    pub role: RoleSetting,
     /// Longest frame taken (a header can say at most 65,535).
     pub frame_bytes_max: usize,
     /// One malformed frame more than this closes the session.
@@ -41,6 +43,7 @@ impl Default for SessionSettings {
             handshake_timeout: Duration::from_secs(5),
             echo_interval: Duration::from_secs(5),
             echo_timeout: Duration::from_secs(5),
+            role: RoleSetting::Equal,
             frame_bytes_max: usize::from(u16::MAX),
             malformed_max: 100,
             outstanding_max: 4_096,
@@ -52,11 +55,23 @@ impl Default for SessionSettings {
     }
 }
 
+/// What a controller asks to be (section 6.3.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoleSetting {
+    /// One among equals, which every controller is without asking.
+    #[default]
+    Equal,
+    /// The only one that may change the switch. A switch that has seen a newer generation refuses, and the session ends.
+    Master { generation: u64 },
+}
+
 /// Which part of the agent a request belongs to; its answer goes back there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// The handshake itself.
     Session,
+    /// A wish of the handshake's that a switch may refuse.
+    Setup,
     Installer,
     /// A barrier that only keeps messages in order; nobody waits for its reply.
     Ordering,
@@ -73,6 +88,20 @@ pub enum SessionEvent {
         datapath: DatapathId,
         description: Description,
         ports: Vec<Port>,
+    },
+    /// An auxiliary connection of this datapath is complete: it carries packets, and answers echoes.
+    Auxiliary {
+        datapath: DatapathId,
+        auxiliary_id: u8,
+    },
+    /// The switch answered an echo request.
+    RoundTrip {
+        took: Duration,
+    },
+    /// The switch says that this controller is something else now, and why.
+    RoleChanged {
+        role: SessionRole,
+        reason: &'static str,
     },
     PortStatus(PortStatus),
     PacketIn(PacketIn),
@@ -103,7 +132,7 @@ pub enum Answer {
 /// Why a request came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RequestError {
-    #[error("the switch answered {}", error_text(*.error_type, *.code))]
+    #[error("the switch answered {}{}", error_text(*.error_type, *.code), hint(*.error_type, *.code))]
     Refused { error_type: u16, code: u16 },
     #[error("the answer is malformed: {0}")]
     Malformed(DecodeError),
@@ -127,7 +156,7 @@ pub enum SendError {
 pub enum CloseReason {
     #[error("expected HELLO first, came message type {message_type}")]
     NotHello { message_type: u8 },
-    #[error("no common version: this side speaks OpenFlow 1.3 (4), the peer's HELLO offers {offered}")]
+    #[error("no common version: this side speaks OpenFlow 1.3 (4), the peer's HELLO offers {offered}; allow 1.3 there")]
     NoCommonVersion { offered: String },
     #[error("the peer refused the session: {text}")]
     RefusedByPeer { text: String },
@@ -135,8 +164,10 @@ pub enum CloseReason {
     HandshakeTimeout { limit: Duration, phase: Phase },
     #[error("handshake failed: {why}")]
     Handshake { why: String },
-    #[error("expected a datapath's main connection, came auxiliary connection {auxiliary_id}")]
-    Auxiliary { auxiliary_id: u8 },
+    #[error("auxiliary connection {auxiliary_id}: {why}")]
+    Auxiliary { auxiliary_id: u8, why: String },
+    #[error("the switch refused generation {generation} as master: it knows a newer one ({})", error_text(11, 0))]
+    StaleRole { generation: u64 },
     #[error("no answer to an echo request within {limit:?}")]
     Dead { limit: Duration },
     #[error("expected a frame of {min} to {max} bytes, came a length of {came}")]
@@ -159,19 +190,7 @@ pub enum Phase {
     /// The switch's and its ports' descriptions are asked for.
     Describe,
     Up,
+    /// An auxiliary connection, which carries packets and echoes alone.
+    Auxiliary,
     Closed,
-}
-
-/// What was counted in a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionCounters {
-    pub frames_in: u64,
-    pub frames_out: u64,
-    pub malformed: u32,
-    /// Errors whose xid belongs to no outstanding request.
-    pub untied_errors: u64,
-    /// Answers nobody waits for (any more).
-    pub late_answers: u64,
-    /// Events dropped because they came too early in the handshake.
-    pub dropped_early: u64,
 }
