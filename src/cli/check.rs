@@ -36,11 +36,10 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
 fn describe(checked: &Checked) -> String {
     match checked {
         Checked::Topology(topology) => format!("good topology: {}", summary(topology)),
-        Checked::Controller(loaded) => format!(
-            "good configuration; its topology {}: {}",
-            loaded.topology_path.display(),
-            summary(&loaded.topology)
-        ),
+        Checked::Controller(loaded) => match &loaded.topology_path {
+            Some(path) => format!("good configuration; its topology {}: {}", path.display(), summary(&loaded.topology)),
+            None => "good configuration; it names no topology, so the fabric will be found out".to_owned(),
+        },
     }
 }
 

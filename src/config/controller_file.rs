@@ -11,11 +11,11 @@ use super::topology_file::{load_topology, read_topology};
 use super::yaml::{Place, Tree, Value};
 
 /// A controller file with the topology it names.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
     pub config: Config,
-    /// Resolved against the controller file's folder.
-    pub topology_path: PathBuf,
+    /// Resolved against the controller file's folder; `None` where the fabric is to be found out.
+    pub topology_path: Option<PathBuf>,
     pub topology: Topology,
 }
 
@@ -84,23 +84,24 @@ fn read_config(reader: &mut Reader<'_>, path: &Path, tree: &Tree) -> Option<Load
             "two different addresses",
         );
     }
-    let topology = reader.text(fields.get("topology"), "topology").map(PathBuf::from)?;
-    let topology_path = path.parent().unwrap_or(Path::new("")).join(&topology);
-    if !topology_path.is_file() {
-        let place = fields.get("topology").map_or(fields.place, |tree| tree.place);
-        reader.problem(
-            place,
-            format!("the topology file '{}' does not exist", topology_path.display()),
-            "a path relative to this file",
-        );
-        return None;
+    let mut loaded = Loaded::default();
+    if let Some(tree) = fields.get("topology") {
+        let relative = reader.text(Some(tree), "topology").map(PathBuf::from)?;
+        let topology_path = path.parent().unwrap_or(Path::new("")).join(&relative);
+        if !topology_path.is_file() {
+            let what = format!("the topology file '{}' does not exist", topology_path.display());
+            reader.problem(tree.place, what, "a path relative to this file");
+            return None;
+        }
+        loaded.topology = load_topology(&topology_path).map_err(|problems| reader.append(problems)).ok()?;
+        loaded.topology_path = Some(topology_path);
+        loaded.config.topology = Some(relative);
     }
-    let loaded = load_topology(&topology_path).map_err(|problems| reader.append(problems)).ok();
-    let mut config = Config::new(topology);
+    let config = &mut loaded.config;
     config.openflow_listen = openflow_listen.unwrap_or(config.openflow_listen);
     config.http_listen = http_listen.unwrap_or(config.http_listen);
     config.cycle = cycle?;
-    Some(Loaded { config, topology_path, topology: loaded? })
+    Some(loaded)
 }
 
 fn read_loop(reader: &mut Reader<'_>, tree: &Tree) -> Option<LoopSettings> {

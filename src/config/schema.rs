@@ -128,7 +128,7 @@ pub const NODE: Section = Section {
 pub const LINK: Section = Section {
     name: "a link",
     path: "links[]",
-    about: "Data links join outside and first, first and second, first and third, second and second, second and third stage.",
+    about: "Data links join outside and first, first and second, first and third, second and second, second and third stage, and bridges with each other.",
     keys: &[
         must(
             "a",
@@ -181,7 +181,7 @@ pub const SERVICE: Section = Section {
 pub const HOST: Section = Section {
     name: "a host",
     path: "hosts[]",
-    about: "A host hangs on a third-stage switch, a server on an outside switch.",
+    about: "A host hangs on a third-stage switch or a bridge, a server on an outside switch.",
     keys: &[
         must("id", "name", "as a node's; unique among nodes and hosts", "Name of the host."),
         must(
@@ -193,7 +193,7 @@ pub const HOST: Section = Section {
         must(
             "attach",
             "end: `node` or `node:port`",
-            "a third-stage or outside switch; port used once",
+            "a third-stage or outside switch, or a bridge; port used once",
             "Where it hangs. A port that is not given is learned from its ARP.",
         ),
         may(
@@ -218,7 +218,13 @@ pub const CONTROLLER: Section = Section {
     path: "(top level)",
     about: "",
     keys: &[
-        must("topology", "path", "a file that exists", "Topology file, relative to this file."),
+        may(
+            "topology",
+            "path",
+            "none: every switch that connects joins as a bridge",
+            "a file that exists",
+            "Topology file, relative to this file.",
+        ),
         may(
             "openflow_listen",
             "address:port",

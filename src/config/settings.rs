@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What `run --config FILE` reads; every key has a default but `topology`.
+/// What `run --config FILE` reads; every key has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Path of the topology file, relative to this file.
-    pub topology: PathBuf,
+    /// Path of the topology file, relative to this file; without one the fabric is found out.
+    #[serde(default)]
+    pub topology: Option<PathBuf>,
     #[serde(default = "default_openflow")]
     pub openflow_listen: SocketAddr,
     #[serde(default = "default_http")]
@@ -19,11 +20,10 @@ pub struct Config {
     pub cycle: LoopSettings,
 }
 
-impl Config {
-    /// Defaults for everything but the topology's path.
-    pub fn new(topology: PathBuf) -> Self {
+impl Default for Config {
+    fn default() -> Self {
         Self {
-            topology,
+            topology: None,
             openflow_listen: default_openflow(),
             http_listen: default_http(),
             cycle: LoopSettings::default(),

@@ -150,7 +150,7 @@ impl Day {
         let settling_begins = traffic_begins.before(CYCLE * SETTLING_CYCLES);
         // Depth 1: the sender sees when the controller took a step (see `Stage::step`).
         let (steps, stepper) = mpsc::channel(1);
-        let mut config = Config::new(PathBuf::from("topologies/demo.yaml"));
+        let mut config = Config::default();
         config.openflow_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         config.http_listen = self.http;
         config.cycle = LoopSettings {
