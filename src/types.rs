@@ -81,6 +81,14 @@ impl fmt::Debug for DatapathId {
 #[serde(transparent)]
 pub struct PortNo(pub u32);
 
+impl PortNo {
+    /// Whether a wire can end here. Open vSwitch numbers physical ports below 0xff00; its own port, which has the name of
+    /// the bridge, and OpenFlow's reserved ones are above.
+    pub fn is_physical(self) -> bool {
+        self.0 < 0xff00
+    }
+}
+
 impl fmt::Display for PortNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -22,6 +22,7 @@ impl Controller {
         self.cycle_began = now;
         output.commands.extend(self.discovery.poll(now));
         self.ask_for_hosts(now, output);
+        self.poll_stations(now, output);
         let connected = self.switches.iter().filter(|(_, switch)| switch.connected());
         let waiting: std::collections::BTreeSet<DatapathId> = connected.map(|(datapath, _)| *datapath).collect();
         output.commands.extend(waiting.iter().map(|datapath| Command::Collect { datapath: *datapath }));
@@ -86,14 +87,17 @@ impl Controller {
             output.tell("policy", name, sentence.clone());
         }
         self.outcome = outcome;
-        self.replan(output);
+        self.replan(now, output);
         self.gathered = false;
         self.last_cycle_us = now.0.saturating_sub(self.cycle_began.0);
         output.view_changed = true;
     }
 
     /// Every declared switch is connected and every declared link was seen; or there was time enough.
-    fn complete(&self, now: Timestamp) -> bool {
+    pub(super) fn complete(&self, now: Timestamp) -> bool {
+        if self.topology.nodes.iter().all(|node| node.stage == Stage::Bridge) {
+            return self.bridges_complete(now);
+        }
         let all_here = self.switches.values().all(|switch| switch.connected() && switch.found.is_some());
         let waited = now.since(self.started_at);
         // Switches without entries hand up no probes, so links cannot be waited for; there is nothing to protect either.

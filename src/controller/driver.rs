@@ -155,7 +155,7 @@ impl Pacer {
                 tokio::select! {
                     biased;
                     _ = interval.tick() => Some(Input::Tick),
-                    () = due => Some(Input::Replan),
+                    () = due => Some(Input::Due),
                 }
             }
             Self::Lockstep { waiting: Some((_, patience)), .. } => {

@@ -14,13 +14,14 @@ use crate::config::{LoopSettings, Stage, Topology};
 use crate::network::discovery::{Discovery, Heard};
 use crate::network::hosts::Hosts;
 use crate::network::{LinkState, WiredLink};
-use crate::plan::{Choice, Generation};
+use crate::plan::{Choice, Generation, Place, Station};
 use crate::policy::engine::{CycleOutcome, Engine};
 use crate::southbound::{Command, Event};
 use crate::telemetry::Telemetry;
 use crate::types::{DatapathId, NodeId, NodeIndex, PortNo, Timestamp};
 use crate::wire::lldp::Key;
 
+mod bridges;
 mod cycle;
 pub mod driver;
 pub mod feed;
@@ -31,8 +32,11 @@ mod switches;
 pub mod view;
 
 #[cfg(test)]
+mod bridges_tests;
+#[cfg(test)]
 mod tests;
 
+use bridges::Bridges;
 use switches::Switch;
 
 /// A fabric whose switches are not all there, or not all seen by LLDP, is planned for all the same after this time.
@@ -56,8 +60,8 @@ pub enum Input {
     Event(Event),
     /// A cycle begins.
     Tick,
-    /// [`Controller::next_deadline`] has come: changes that were gathered are planned for.
-    Replan,
+    /// [`Controller::next_deadline`] has come: changes that were gathered are planned for, probes that are due go out.
+    Due,
     /// Whoever drives the cycles waits no longer for readings that are missing.
     GiveUp,
 }
@@ -87,6 +91,7 @@ pub struct Controller {
     switches: BTreeMap<DatapathId, Switch>,
     discovery: Discovery,
     hosts: Hosts,
+    bridges: Bridges,
     telemetry: Telemetry,
     engine: Engine,
     /// Decisions and slots of the last cycle.
@@ -119,6 +124,7 @@ impl Controller {
             links: discovery.links(now),
             discovery,
             hosts: Hosts::new(&topology),
+            bridges: Bridges::new(&topology, now),
             telemetry: Telemetry::new(&topology),
             engine: Engine::new(&topology, &settings),
             outcome: CycleOutcome::default(),
@@ -152,7 +158,7 @@ impl Controller {
         let mut output = Output::default();
         match input {
             Input::Tick => self.begin_cycle(now, &mut output),
-            Input::Replan => self.replan_gathered(now, &mut output),
+            Input::Due => self.due(now, &mut output),
             Input::GiveUp => self.close_cycle(now, &mut output),
             Input::Event(event) => self.event(event, now, &mut output),
         }
@@ -164,11 +170,17 @@ impl Controller {
             Event::SwitchUp { .. } | Event::SwitchDown { .. } | Event::PortChanged { .. } => {
                 self.session_event(event, now, output);
             }
-            Event::Found { datapath, entries, choices, stations: _ } => self.found(datapath, entries, &choices, output),
+            Event::Found { datapath, entries, choices, stations } => {
+                self.found(datapath, entries, &choices, output);
+                self.found_stations(datapath, &stations, now, output);
+            }
             Event::PacketIn { datapath, in_port, data } => {
                 let heard = self.discovery.packet_in(datapath, in_port, &data, now);
                 match heard {
-                    Heard::Probe { changed: true } => self.network_changed(now, output),
+                    Heard::Probe { changed: true } => {
+                        self.links_grew(now);
+                        self.network_changed(now, output);
+                    }
                     Heard::Probe { changed: false } | Heard::Foreign => {}
                     Heard::Refused(why) if self.may_complain(datapath, Some(in_port), now) => {
                         output.tell("lldp-refused", self.name(datapath), why);
@@ -177,7 +189,7 @@ impl Controller {
                     Heard::Other => self.host_frame(datapath, in_port, &data, now, output),
                 }
             }
-            Event::RoundTrip { .. } => {}
+            Event::RoundTrip { datapath, us } => self.discovery.round_trip(datapath, us),
             Event::SessionStatus { datapath, status } => {
                 if let Some(session) = self.switches.get_mut(&datapath).and_then(|switch| switch.session.as_mut()) {
                     session.status = Some(status);
@@ -207,6 +219,7 @@ impl Controller {
     fn session_event(&mut self, event: Event, now: Timestamp, output: &mut Output) {
         match event {
             Event::SwitchUp { datapath, peer, description, ports } => {
+                self.join(datapath, &ports, now, output);
                 let Some(switch) = self.switches.get_mut(&datapath) else {
                     if self.may_complain(datapath, None, now) {
                         let message = format!("datapath {datapath} at {peer} is not in the topology; it is left alone");
@@ -257,11 +270,32 @@ impl Controller {
         }
     }
 
+    fn found_stations(
+        &mut self,
+        datapath: DatapathId,
+        stations: &[(Station, PortNo)],
+        now: Timestamp,
+        output: &mut Output,
+    ) {
+        let Some(switch) = self.switches.get(&datapath).filter(|switch| switch.node.stage == Stage::Bridge) else {
+            return;
+        };
+        self.adopt_stations(switch.node.index, stations, now, output);
+        self.planning |= self.complete(now);
+        self.network_changed(now, output);
+    }
+
     /// ARP and whatever else a switch hands up that is not LLDP.
     fn host_frame(&mut self, datapath: DatapathId, port: PortNo, frame: &[u8], now: Timestamp, output: &mut Output) {
-        let Some(node) = self.switches.get(&datapath).map(|switch| switch.node.index) else { return };
+        let Some((node, stage)) = self.switches.get(&datapath).map(|switch| (switch.node.index, switch.node.stage))
+        else {
+            return;
+        };
         if self.discovery.is_wire(datapath, port, now) {
             return;
+        }
+        if stage == Stage::Bridge {
+            return self.station_frame(Place { node, port }, frame, now, output);
         }
         let heard = self.hosts.packet_in(node, port, frame, now);
         output.commands.extend(heard.reply.map(|data| Command::PacketOut { datapath, port, data }));
@@ -275,20 +309,28 @@ impl Controller {
     /// can costs ten plans a second.
     fn network_changed(&mut self, now: Timestamp, output: &mut Output) {
         self.gathered = true;
-        if now.since(self.replanned_at) >= REPLAN_INTERVAL {
+        if now.since(self.replanned_at) >= self.gathering() {
             self.replan_gathered(now, output);
         }
     }
 
-    /// When [`Input::Replan`] is due; `None` while nothing was gathered.
+    /// When [`Input::Due`] is due.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.gathered.then(|| self.replanned_at + REPLAN_INTERVAL)
+        let plans = self.gathered.then(|| self.replanned_at + self.gathering());
+        plans.into_iter().chain(self.discovery.next_deadline()).min()
+    }
+
+    fn due(&mut self, now: Timestamp, output: &mut Output) {
+        output.commands.extend(self.discovery.poll(now));
+        if now >= self.replanned_at + self.gathering() {
+            self.replan_gathered(now, output);
+        }
     }
 
     fn replan_gathered(&mut self, now: Timestamp, output: &mut Output) {
         if self.gathered {
             self.refresh_links(now, output);
-            self.replan(output);
+            self.replan(now, output);
             self.gathered = false;
             self.replanned_at = now;
             output.view_changed = true;

@@ -6,16 +6,27 @@ use super::switches::Switch;
 use super::{Controller, Output};
 use crate::network::build::{Fabric, Local, datapath_plan, free_ports};
 use crate::network::paths::{Paths, Shadows};
-use crate::plan::Choice;
+use crate::config::Stage;
+use crate::plan::{Choice, DatapathPlan};
 use crate::policy::engine::{CycleOutcome, SlotAssignment};
 use crate::southbound::Command;
-use crate::types::{NodeIndex, PortNo, ServiceId};
+use crate::types::{DatapathId, NodeIndex, PortNo, ServiceId, Timestamp};
 
 impl Controller {
     /// Plans for every connected switch and sends what differs from the last plan of its session.
-    pub(super) fn replan(&mut self, output: &mut Output) {
-        if !self.planning || self.outcome.slots.is_empty() {
-            return;
+    pub(super) fn replan(&mut self, now: Timestamp, output: &mut Output) {
+        let bridges = self.bridge_plans(now);
+        if self.planning {
+            let mut plans = self.staged_plans();
+            plans.extend(bridges);
+            self.send_plans(plans, output);
+        }
+    }
+
+    /// What the switches of the stages should hold; nothing before the first decision.
+    fn staged_plans(&self) -> BTreeMap<DatapathId, DatapathPlan> {
+        if self.outcome.slots.is_empty() {
+            return BTreeMap::new();
         }
         let shadows = self.shadows();
         let paths = Paths::compute(&self.topology, &self.links, &shadows);
@@ -28,21 +39,29 @@ impl Controller {
             shadows: &shadows,
             stand_ins: &stand_ins,
         };
-        let next = self.generation + 1;
-        let mut sent = false;
-        for (datapath, switch) in &mut self.switches {
-            let Some(session) = &switch.session else { continue };
+        let staged = self.switches.iter().filter(|(_, switch)| switch.node.stage != Stage::Bridge);
+        let plan = |(datapath, switch): (&DatapathId, &Switch)| {
+            let session = switch.session.as_ref()?;
             let ports: BTreeSet<PortNo> = session.ports.keys().copied().collect();
             let choices = choices(&self.outcome, switch.node.index);
             let local = Local { ports: &ports, choices: &choices };
-            let plan = datapath_plan(&fabric, &local, &switch.node);
+            Some((*datapath, datapath_plan(&fabric, &local, &switch.node)))
+        };
+        staged.filter_map(plan).collect()
+    }
+
+    fn send_plans(&mut self, plans: BTreeMap<DatapathId, DatapathPlan>, output: &mut Output) {
+        let next = self.generation + 1;
+        let mut sent = false;
+        for (datapath, plan) in plans {
+            let Some(switch) = self.switches.get_mut(&datapath).filter(|switch| switch.connected()) else { continue };
             if switch.planned && switch.plan.as_ref() == Some(&plan) {
                 continue;
             }
             switch.planned = true;
             switch.wanted = next;
             switch.plan = Some(plan.clone());
-            output.commands.push(Command::Install { datapath: *datapath, generation: next, plan: Box::new(plan) });
+            output.commands.push(Command::Install { datapath, generation: next, plan: Box::new(plan) });
             sent = true;
         }
         if sent {

@@ -1,6 +1,7 @@
 //! What the controller shows of itself.
 
 use super::Controller;
+use super::bridges::describe;
 use super::switches::Switch;
 use super::view::{HostView, LinkView, ServiceShare, ServiceView, SwitchView, View};
 use crate::config::Service;
@@ -54,16 +55,25 @@ impl Controller {
     }
 
     fn show_hosts(&self) -> Vec<HostView> {
-        self.hosts
-            .iter()
-            .map(|host| HostView {
-                id: host.id.clone(),
-                address: host.address,
-                mac: host.mac,
-                node: self.node_name(host.node),
-                port: host.port,
-            })
-            .collect()
+        let hosts = self.hosts.iter().map(|host| HostView {
+            id: host.id.clone(),
+            mac: host.mac,
+            vlan: None,
+            ipv4: vec![host.address],
+            ipv6: Vec::new(),
+            node: self.node_name(host.node),
+            port: host.port,
+        });
+        let stations = self.bridges.stations().iter().map(|known| HostView {
+            id: describe(known.station),
+            mac: Some(known.station.mac),
+            vlan: known.station.vlan,
+            ipv4: known.ipv4.iter().copied().collect(),
+            ipv6: known.ipv6.iter().copied().collect(),
+            node: self.node_name(known.place.node),
+            port: Some(known.place.port),
+        });
+        hosts.chain(stations).collect()
     }
 
     /// Shares over all third-stage switches together.

@@ -38,7 +38,7 @@ pub(super) struct Session {
 }
 
 impl Switch {
-    fn new(node: Node) -> Self {
+    pub(super) fn new(node: Node) -> Self {
         Self {
             node,
             session: None,

@@ -83,10 +83,11 @@ impl Fabric {
                 inputs.extend(self.answer(command).map(Input::Event));
             }
             if inputs.is_empty()
+                && self.controller.gathered
                 && let Some(deadline) = self.controller.next_deadline()
             {
                 self.now = self.now.max(deadline);
-                inputs.push_back(Input::Replan);
+                inputs.push_back(Input::Due);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! REST, metrics, the terminal table and tests read these; nothing else of the controller is reachable from outside.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -73,9 +74,14 @@ pub struct LinkView {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostView {
+    /// The declared name; otherwise the address, or on bridges the MAC address and VLAN.
     pub id: String,
-    pub address: std::net::Ipv4Addr,
+    /// `None` on staged fabrics until it was declared or learned.
     pub mac: Option<MacAddr>,
+    /// `None` for hosts that do not tag.
+    pub vlan: Option<u16>,
+    pub ipv4: Vec<Ipv4Addr>,
+    pub ipv6: Vec<Ipv6Addr>,
     pub node: NodeId,
     pub port: Option<PortNo>,
 }

@@ -126,8 +126,11 @@ fn link(from: &LinkView) -> Link {
 fn host(from: &HostView) -> Host {
     Host {
         id: from.id.clone(),
-        address: from.address.to_string(),
+        address: from.ipv4.first().map(ToString::to_string),
+        ipv4: from.ipv4.iter().map(ToString::to_string).collect(),
+        ipv6: from.ipv6.iter().map(ToString::to_string).collect(),
         mac: from.mac.map(|mac| mac.to_string()),
+        vlan: from.vlan,
         attached: end(&from.node, from.port),
     }
 }

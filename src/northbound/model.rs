@@ -143,12 +143,20 @@ pub struct LinkEnd {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Host {
     pub id: String,
-    #[schema(format = Ipv4)]
-    pub address: String,
+    /// The first of `ipv4`; absent where none is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Ipv4, nullable = false)]
+    pub address: Option<String>,
+    pub ipv4: Vec<String>,
+    pub ipv6: Vec<String>,
     /// Absent until it was declared or learned.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub mac: Option<String>,
+    /// Absent for hosts that do not tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub vlan: Option<u16>,
     pub attached: LinkEnd,
 }
 

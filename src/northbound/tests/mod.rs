@@ -127,8 +127,10 @@ fn sample() -> View {
         }],
         hosts: vec![HostView {
             id: "h1".into(),
-            address: [10, 0, 1, 1].into(),
             mac: None,
+            vlan: None,
+            ipv4: vec![[10, 0, 1, 1].into()],
+            ipv6: Vec::new(),
             node: NodeId::new("a1"),
             port: Some(PortNo(1)),
         }],
