@@ -18,7 +18,8 @@ pub struct RunArgs {
 }
 
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let bad = |problems: Vec<Problem>| BadInput(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    let bad =
+        |problems: Vec<Problem>| BadInput(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     let loaded = args.config.as_deref().map(load_config).transpose().map_err(bad)?.unwrap_or_default();
     let shutdown = shutdown_on_signal()?;
     let clockwork = Clockwork::Wall(Duration::from_millis(loaded.config.cycle.cycle_ms));

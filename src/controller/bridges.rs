@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::switches::Switch;
 use super::{Controller, Output, START_PATIENCE};
 use crate::config::{Node, Protocol, Stage, Topology};
-use crate::network::{LinkState, Trust};
 use crate::network::bridge::{BridgePaths, Reaction, Stations, bridge_plan};
+use crate::network::{LinkState, Trust};
 use crate::plan::{DatapathPlan, Place, Station};
 use crate::southbound::{Command, Port};
 use crate::types::{DatapathId, NodeId, NodeIndex, PortNo, Timestamp};
@@ -90,6 +90,7 @@ impl Controller {
             risk_groups: Vec::new(),
         };
         self.discovery.join(node.index, node.id.as_str(), datapath, now);
+        self.bridges.stations.name_node(node.index, node.id.as_str());
         self.switches.insert(datapath, Switch::new(node.clone()));
         output.tell("switch-joined", Some(node.id.clone()), format!("datapath {datapath} joins the fabric"));
         self.topology.nodes.push(node);
@@ -114,6 +115,13 @@ impl Controller {
         let blank = connected().all(|switch| switch.found == Some(0));
         let quiet = connected().all(|switch| switch.found.is_some()) && now.since(self.bridges.grew_at) >= QUIET;
         connected().next().is_some() && (blank || quiet || now.since(self.started_at) >= START_PATIENCE)
+    }
+
+    /// Stations behind a switch that cannot hear are not asked whether they are there.
+    pub(super) fn bridge_silent(&mut self, datapath: DatapathId, silent: bool) {
+        if let Some(switch) = self.switches.get(&datapath) {
+            self.bridges.stations.node_silent(switch.node.index, silent);
+        }
     }
 
     /// A link appeared: what looked like an edge may have been none.
@@ -164,18 +172,17 @@ impl Controller {
 
     fn react(&self, reactions: Vec<Reaction>, output: &mut Output) {
         for reaction in reactions {
-            let command = match reaction {
-                Reaction::Send { place, frame } => self.datapath_of(place.node).map(|datapath| Command::PacketOut {
-                    datapath,
-                    port: place.port,
-                    data: frame,
-                }),
-                Reaction::Flood { from, frame } => self.datapath_of(from.node).map(|datapath| Command::Flood {
-                    datapath,
-                    in_port: from.port,
-                    data: frame,
-                }),
-            };
+            let command =
+                match reaction {
+                    Reaction::Send { place, frame } => self
+                        .datapath_of(place.node)
+                        .map(|datapath| Command::PacketOut { datapath, port: place.port, data: frame }),
+                    Reaction::Flood { from, frame } => self.datapath_of(from.node).map(|datapath| Command::Flood {
+                        datapath,
+                        in_port: from.port,
+                        data: frame,
+                    }),
+                };
             output.commands.extend(command);
         }
     }
@@ -203,8 +210,7 @@ impl Controller {
         let changed = basis != self.bridges.basis;
         if changed {
             let nodes: Vec<NodeIndex> = basis.edges.keys().copied().collect();
-            let holders: BTreeSet<NodeIndex> = basis.stations.values().map(|place| place.node).collect();
-            self.bridges.paths = BridgePaths::compute(&nodes, &self.links, &holders);
+            self.bridges.paths.update(&nodes, &self.links, &self.bridges.stations.nodes());
             self.bridges.basis = basis;
         }
         // What a switch holds has to be known first: a plan made earlier could take it away.

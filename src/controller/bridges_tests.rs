@@ -183,7 +183,7 @@ fn a_station_is_learned_everywhere_and_answered_for() {
     let [Command::PacketOut { datapath: at, port, data }] = &ring.frames[..] else { panic!("{:?}", ring.frames) };
     let answer = Arp::decode(data).expect("an answer");
     assert_eq!((*at, *port, answer.operation), (datapath(3), HOST_PORT, Operation::Reply));
-    assert_eq!((answer.sender_mac, answer.sender_address), (host_mac(1), host_address(1)));
+    assert_eq!((answer.sender_mac, answer.sender), (host_mac(1), host_address(1)));
 }
 
 #[test]

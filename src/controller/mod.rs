@@ -231,11 +231,13 @@ impl Controller {
                 let message = format!("connected from {peer}: {}, {} ports", description.software, ports.len());
                 let ports = ports.into_iter().map(|port| (port.number, port)).collect();
                 switch.begin_session(switches::Session { peer, description, ports, status: None });
+                self.bridge_silent(datapath, false);
                 output.tell("switch-up", self.name(datapath), message);
             }
             Event::SwitchDown { datapath, reason } => {
                 let Some(switch) = self.switches.get_mut(&datapath) else { return };
                 switch.end_session();
+                self.bridge_silent(datapath, true);
                 self.discovery.switch_down(datapath, now);
                 output.tell("switch-down", self.name(datapath), reason);
                 self.no_reading_from(datapath, now, output);
@@ -356,8 +358,8 @@ impl Controller {
             // Probes are still on their way: what was not seen yet is no difference.
             return;
         }
-        let differences: Vec<String> =
-            self.discovery.differences(now).into_iter().chain(self.hosts.differences().map(str::to_owned)).collect();
+        let said = self.hosts.differences().chain(self.bridges.stations().differences()).map(str::to_owned);
+        let differences: Vec<String> = self.discovery.differences(now).into_iter().chain(said).collect();
         for new in differences.iter().filter(|sentence| !self.differences.contains(sentence)) {
             output.tell("difference", None, new.clone());
         }

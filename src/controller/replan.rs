@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::switches::Switch;
 use super::{Controller, Output};
+use crate::config::Stage;
 use crate::network::build::{Fabric, Local, datapath_plan, free_ports};
 use crate::network::paths::{Paths, Shadows};
-use crate::config::Stage;
 use crate::plan::{Choice, DatapathPlan};
 use crate::policy::engine::{CycleOutcome, SlotAssignment};
 use crate::southbound::Command;
