@@ -137,7 +137,25 @@ pub struct BridgePlan {
     /// Every station whose place is known, on this switch or another. [`DatapathPlan::next_hops`] leads to the others;
     /// what it has no way to is left out by the data path.
     /// The same value on every switch, so that a thousand plans do not hold a thousand copies.
+    #[serde(with = "station_pairs")]
     pub stations: Arc<BTreeMap<Station, Place>>,
+}
+
+/// Stations as a list of pairs: a key of JSON is a text, and a station is none.
+mod station_pairs {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::{Arc, BTreeMap, Place, Station};
+
+    type Stations = Arc<BTreeMap<Station, Place>>;
+
+    pub(super) fn serialize<S: Serializer>(stations: &Stations, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(stations.iter())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stations, D::Error> {
+        Ok(Arc::new(Vec::<(Station, Place)>::deserialize(deserializer)?.into_iter().collect()))
+    }
 }
 
 /// What identifies a station on a bridged fabric: its MAC address within a VLAN.

@@ -20,6 +20,7 @@ pub mod check;
 pub mod demo;
 mod duration;
 pub mod program;
+pub mod replay;
 pub mod run;
 pub mod switch;
 pub mod topology;
@@ -44,6 +45,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Runs the controller
     Run(run::RunArgs),
+    /// Repeats a recorded run, and tells whether it came out the same
+    Replay(replay::ReplayArgs),
     /// An emulated fabric, its controller and a virtual day of traffic, in this process
     Demo(demo::DemoArgs),
     /// One emulated switch
@@ -83,6 +86,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(args).await,
         Command::Run(args) => run::run(&args).await,
+        Command::Replay(args) => replay::run(&args),
         Command::Demo(args) => demo::run(&args).await,
         Command::Switch(args) => switch::run(&args).await,
         Command::Topology(args) => topology::run(&args),

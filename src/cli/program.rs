@@ -1,6 +1,7 @@
 //! A running controller put together: southbound listener, control loop, REST. `run` and `demo` start the same one.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -8,10 +9,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::BadInput;
 use crate::config::{Config, Topology};
 use crate::controller::Controller;
 use crate::controller::driver::{self, Clockwork, Publisher, Switchboard};
 use crate::controller::feed::Feed;
+use crate::controller::recording::{self, Header};
 use crate::controller::view::View;
 use crate::northbound::{self, NorthState};
 use crate::southbound::Command;
@@ -31,12 +34,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// Opens both listeners and starts the loop, which sees its first moment as `now`.
+    /// Opens both listeners and starts the loop, which sees its first moment as `now`. `record` is the file that keeps every
+    /// input (docs/RECORDING.md).
     pub async fn start(
         config: &Config,
         topology: Topology,
         clockwork: Clockwork,
         now: Timestamp,
+        record: Option<&Path>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         // Whatever ends the program, or only this, ends its parts.
@@ -48,7 +53,15 @@ impl Program {
             clock: Arc::new(WallClock::default()),
         };
         let (southbound, events) = Southbound::listen(config.openflow_listen, settings)?;
-        let controller = Controller::new(topology, config.cycle.clone(), probe_key(), now);
+        let key = probe_key();
+        let recording = match record {
+            Some(path) => {
+                let header = Header::new(topology.clone(), config.cycle.clone(), key, now);
+                Some(recording::record(path, header).map_err(|error| BadInput(error.to_string()))?)
+            }
+            None => None,
+        };
+        let controller = Controller::new(topology, config.cycle.clone(), key, now);
         let (publish, view) = watch::channel(Arc::new(controller.view(now)));
         let feed = Feed::new();
         let mut program = Self {
@@ -60,11 +73,19 @@ impl Program {
             shutdown: shutdown.clone(),
         };
         tracing::info!(address = %program.http, "serving REST and the page");
+        let recorder = recording.map(|(recorder, task)| {
+            // Ends once the loop has dropped the recorder.
+            program.tasks.spawn_blocking(move || {
+                task.run();
+                Ok(())
+            });
+            recorder
+        });
         let state = NorthState::new(view, feed.clone());
         let stop = shutdown.clone();
         program.tasks.spawn(async move { Ok(northbound::serve(http, state, stop).await?) });
         program.tasks.spawn(async move {
-            let publisher = Publisher { view: publish, feed };
+            let publisher = Publisher { view: publish, feed, recorder };
             driver::run(controller, events, Sessions(&southbound), clockwork, publisher, shutdown).await;
             southbound.shutdown().await;
             Ok(())

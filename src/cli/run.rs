@@ -15,6 +15,9 @@ pub struct RunArgs {
     /// The controller's configuration (docs/FORMATS.md); defaults without one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Writes every input of the controller to this file, for `replay` (docs/RECORDING.md); gzip if it ends in .gz
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
@@ -23,6 +26,8 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let loaded = args.config.as_deref().map(load_config).transpose().map_err(bad)?.unwrap_or_default();
     let shutdown = shutdown_on_signal()?;
     let clockwork = Clockwork::Wall(Duration::from_millis(loaded.config.cycle.cycle_ms));
-    let mut program = Program::start(&loaded.config, loaded.topology, clockwork, wall_clock(), shutdown).await?;
+    let record = args.record.as_deref();
+    let mut program =
+        Program::start(&loaded.config, loaded.topology, clockwork, wall_clock(), record, shutdown).await?;
     program.finished().await
 }

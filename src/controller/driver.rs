@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::feed::Feed;
+use super::recording::Recorder;
 use super::view::View;
 use super::{Controller, Input, Output};
 use crate::southbound::openflow::{Clock, WallClock};
@@ -42,6 +43,8 @@ pub struct Step {
 pub struct Publisher {
     pub view: watch::Sender<Arc<View>>,
     pub feed: Feed,
+    /// Keeps every input, where the run is recorded.
+    pub recorder: Option<Recorder>,
 }
 
 /// Sends commands towards the switches; never waits (see `southbound`: a session that cannot keep up is closed).
@@ -60,7 +63,7 @@ pub async fn run(
     mut events: mpsc::Receiver<Event>,
     mut switchboard: impl Switchboard,
     clockwork: Clockwork,
-    publisher: Publisher,
+    mut publisher: Publisher,
     shutdown: CancellationToken,
 ) {
     let mut pacer = Pacer::new(clockwork);
@@ -80,7 +83,13 @@ pub async fn run(
         };
         let now = pacer.now();
         let gave_up = input == Input::GiveUp;
+        if let Some(recorder) = &mut publisher.recorder {
+            recorder.input(&input, now);
+        }
         let output = controller.handle(input, now);
+        if let Some(recorder) = &mut publisher.recorder {
+            recorder.output(&output, &controller);
+        }
         dispatch(output, &mut controller, &mut switchboard, &publisher, now);
         pacer.settle(gave_up || controller.settled());
     }

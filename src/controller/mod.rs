@@ -15,6 +15,7 @@ use crate::network::discovery::{Discovery, Heard};
 use crate::network::hosts::Hosts;
 use crate::network::{LinkState, WiredLink};
 use crate::plan::{Choice, Generation, Place, Station};
+use crate::policy::decision::RouterDecision;
 use crate::policy::engine::{CycleOutcome, Engine};
 use crate::southbound::{Command, Event};
 use crate::telemetry::Telemetry;
@@ -26,6 +27,7 @@ mod cycle;
 pub mod driver;
 pub mod feed;
 mod notices;
+pub mod recording;
 mod replan;
 mod show;
 mod switches;
@@ -146,6 +148,16 @@ impl Controller {
 
     pub fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Number of the last cycle that began.
+    pub fn cycle(&self) -> u64 {
+        self.cycle
+    }
+
+    /// What the last cycle decided for every first-stage router; `None` while it waits for readings.
+    pub fn decisions(&self) -> Option<&[RouterDecision]> {
+        self.waiting.is_none().then_some(self.outcome.decisions.as_slice())
     }
 
     /// The last cycle is decided and every connected switch has confirmed its plan.

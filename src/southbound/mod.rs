@@ -56,6 +56,7 @@ pub enum Event {
     PacketIn {
         datapath: DatapathId,
         in_port: PortNo,
+        #[serde(with = "crate::types::hex_bytes")]
         data: Vec<u8>,
     },
     /// Answer to [`Command::Collect`]. A part the switch did not answer is `None`/empty.
@@ -86,18 +87,13 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Bring the switch to this state, sending only the difference.
-    Install {
-        datapath: DatapathId,
-        generation: Generation,
-        plan: Box<DatapathPlan>,
-    },
+    Install { datapath: DatapathId, generation: Generation, plan: Box<DatapathPlan> },
     /// Read the counters once; answered by one [`Event::Reading`].
-    Collect {
-        datapath: DatapathId,
-    },
+    Collect { datapath: DatapathId },
     PacketOut {
         datapath: DatapathId,
         port: PortNo,
+        #[serde(with = "crate::types::hex_bytes")]
         data: Vec<u8>,
     },
     /// Sends a frame to everyone, as if it had come in by this port: along the spanning tree and out of the edge ports.
@@ -105,6 +101,7 @@ pub enum Command {
     Flood {
         datapath: DatapathId,
         in_port: PortNo,
+        #[serde(with = "crate::types::hex_bytes")]
         data: Vec<u8>,
     },
 }

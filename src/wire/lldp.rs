@@ -203,7 +203,7 @@ fn take_u32(bytes: &[u8]) -> (u32, &[u8]) {
 }
 
 /// SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash made for short messages.
-fn siphash_2_4(Key([k0, k1]): Key, message: &[u8]) -> u64 {
+pub fn siphash_2_4(Key([k0, k1]): Key, message: &[u8]) -> u64 {
     let mut v = [
         k0 ^ 0x736f_6d65_7073_6575,
         k1 ^ 0x646f_7261_6e64_6f6d,

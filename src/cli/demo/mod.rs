@@ -64,6 +64,9 @@ pub struct DemoArgs {
     /// Where REST and the page listen; without it 127.0.0.1:8080, or another port if that is taken
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
+    /// Writes every input of the controller to this file, for `replay` (docs/RECORDING.md); gzip if it ends in .gz
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -94,7 +97,8 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     }
     let http = free_http(args.http)?;
     let shutdown = shutdown_on_signal()?;
-    let day = Day { policy: args.policy.into(), seed: args.seed, length: args.length, http };
+    let day =
+        Day { policy: args.policy.into(), seed: args.seed, length: args.length, http, record: args.record.clone() };
     let Some(report) = day.play(&shutdown).await? else {
         tracing::info!("interrupted: no report of a day that is not over");
         return Ok(());
@@ -130,6 +134,7 @@ struct Day {
     seed: u64,
     length: Duration,
     http: SocketAddr,
+    record: Option<PathBuf>,
 }
 
 /// The day under way.
@@ -160,8 +165,9 @@ impl Day {
             ..LoopSettings::default()
         };
         let clockwork = Clockwork::Lockstep(stepper);
+        let record = self.record.as_deref();
         let mut program =
-            Program::start(&config, topology.clone(), clockwork, settling_begins, shutdown.clone()).await?;
+            Program::start(&config, topology.clone(), clockwork, settling_begins, record, shutdown.clone()).await?;
         tracing::info!("watch it at http://{}", program.http);
         let network = SharedNetwork::new(Network::new(&topology)?);
         let mut drivers = JoinSet::new();

@@ -1,0 +1,140 @@
+//! Runs recorded and replayed by the program as a user would start it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn foreshadow(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_foreshadow")).args(args).output().expect("cargo built the program")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a readable name")
+}
+
+/// Replays in a process of its own: exit status, report, plan log.
+fn replay(recording: &Path, plans: &Path) -> (Option<i32>, Value, Vec<u8>) {
+    let output = foreshadow(&["replay", "--recording", text(recording), "--json", "-", "--plans", text(plans)]);
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (output.status.code(), report, fs::read(plans).expect("a plan log"))
+}
+
+fn count(report: &Value, key: &str) -> u64 {
+    report[key].as_u64().unwrap_or_else(|| panic!("{key} is no count in {report}"))
+}
+
+#[test]
+fn a_recorded_day_replays_the_same_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recording = folder.path().join("day.jsonl.gz");
+    let played = foreshadow(&["demo", "--for", "20s", "--http", "127.0.0.1:0", "--record", text(&recording)]);
+    assert!(played.status.success(), "{played:?}");
+    let began = Instant::now();
+    let (status, report, log) = replay(&recording, &folder.path().join("first"));
+    println!(
+        "{} inputs, {} plans in {} bytes replayed in {:.1} s",
+        report["inputs"],
+        report["plans"],
+        fs::metadata(&recording).expect("is there").len(),
+        began.elapsed().as_secs_f64()
+    );
+    assert_eq!(
+        (status, &report["outcome"], &report["complete"]),
+        (Some(0), &"equal".into(), &true.into()),
+        "{report:#}"
+    );
+    assert!(
+        count(&report, "cycles") > 2_880 && count(&report, "plans") > 0 && count(&report, "shifts") > 0,
+        "{report:#}"
+    );
+    let (_, again, second) = replay(&recording, &folder.path().join("second"));
+    assert_eq!(again, report);
+    assert!(log == second, "two replays give one plan log");
+    let plans = log.split(|byte| *byte == b'\n').filter(|line| line.windows(7).any(|part| part == b"\"plan\":"));
+    assert_eq!(plans.count() as u64, count(&report, "plans"));
+}
+
+#[test]
+fn what_cannot_be_replayed_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bad = folder.path().join("bad.jsonl");
+    fs::write(&bad, "{\"header\":{\"format\":\"foreshadow-recording\",\"version\":99}}\n").expect("written");
+    let missing = folder.path().join("missing.jsonl");
+    let cases: [(&[&str], &str); 4] = [
+        (
+            &["replay", "--recording", text(&bad)],
+            "bad.jsonl:1: expected the header of a recording of version 1, came 'foreshadow-recording' of version 99",
+        ),
+        (&["replay", "--recording", text(&missing)], "missing.jsonl"),
+        (&["replay"], "expected --recording FILE"),
+        (&["replay", "--topology", "x.yaml", "--traffic", "synthetic:day"], "cannot replay"),
+    ];
+    for (args, wanted) in cases {
+        let output = foreshadow(args);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains(wanted), "{args:?}: {told}");
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A controller without switches that records; waits until some cycles are in the file.
+fn running(folder: &Path) -> (Running, PathBuf) {
+    let topology = Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies/clos.yaml");
+    let config = folder.join("foreshadow.yaml");
+    let settings = serde_json::json!({
+        "topology": topology,
+        "openflow_listen": "127.0.0.1:0",
+        "http_listen": "127.0.0.1:0",
+        "loop": {"cycle_ms": 100},
+    });
+    fs::write(&config, settings.to_string()).expect("written");
+    let recording = folder.join("run.jsonl");
+    let child = Command::new(env!("CARGO_BIN_EXE_foreshadow"))
+        .args(["run", "--config", text(&config), "--record", text(&recording)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("cargo built the program");
+    let running = Running(child);
+    let began = Instant::now();
+    while fs::read_to_string(&recording).unwrap_or_default().matches("\"Tick\"").count() < 5 {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is recorded");
+        // The file announces nothing.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (running, recording)
+}
+
+#[test]
+fn a_killed_controller_leaves_a_recording() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut running, recording) = running(folder.path());
+    running.0.kill().expect("ours");
+    running.0.wait().expect("ours");
+    let (status, report, _) = replay(&recording, &folder.path().join("plans"));
+    assert_eq!((status, &report["complete"]), (Some(0), &false.into()), "{report:#}");
+    assert!(count(&report, "cycles") >= 5, "{report:#}");
+}
+
+#[test]
+fn a_stopped_controller_ends_its_recording() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut running, recording) = running(folder.path());
+    let stop = Command::new("kill").args(["-TERM", &running.0.id().to_string()]).status().expect("kill is there");
+    assert!(stop.success());
+    running.0.wait().expect("ours");
+    let (status, report, _) = replay(&recording, &folder.path().join("plans"));
+    assert_eq!((status, &report["complete"]), (Some(0), &true.into()), "{report:#}");
+}
