@@ -11,12 +11,13 @@ use super::NorthState;
 use super::convert;
 use super::model::*;
 use super::problem::Problem;
+use super::ryu;
 use crate::controller::view::View;
 
 /// Happenings shown with a router.
 const DETAIL_EVENTS_MAX: usize = 50;
 
-/// The OpenAPI 3.1 document of everything under `/api`.
+/// The OpenAPI 3.1 document of everything under `/api`, and of the views of other controllers.
 #[derive(Debug, OpenApi)]
 #[openapi(
     info(
@@ -24,8 +25,14 @@ const DETAIL_EVENTS_MAX: usize = 50;
         description = "What the controller sees, forecasts and does. Errors are problem details (RFC 9457).",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    tags((name = "foreshadow", description = "Views of the running controller")),
-    paths(topology, routers, router, shadows, forecasts, shifts, health, super::events::events, super::metrics_text, openapi),
+    tags(
+        (name = "foreshadow", description = "Views of the running controller"),
+        (name = "ryu", description = "The topology as Ryu's clients expect it")
+    ),
+    paths(
+        topology, routers, router, shadows, forecasts, shifts, health, super::events::events, super::metrics_text, openapi,
+        ryu::switches, ryu::switch, ryu::links, ryu::links_of, ryu::hosts, ryu::hosts_of
+    ),
     components(schemas(Event))
 )]
 pub struct ApiDoc;

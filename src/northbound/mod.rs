@@ -28,6 +28,7 @@ mod events;
 pub mod metrics;
 pub mod model;
 mod problem;
+pub mod ryu;
 #[cfg(test)]
 mod tests;
 
@@ -121,6 +122,12 @@ pub fn router(state: NorthState) -> Router {
         .route("/api/v1/shifts", get(api::shifts))
         .route("/api/v1/health", get(api::health))
         .route("/api/v1/events", get(events::events))
+        .route("/v1.0/topology/switches", get(ryu::switches))
+        .route("/v1.0/topology/switches/{dpid}", get(ryu::switch))
+        .route("/v1.0/topology/links", get(ryu::links))
+        .route("/v1.0/topology/links/{dpid}", get(ryu::links_of))
+        .route("/v1.0/topology/hosts", get(ryu::hosts))
+        .route("/v1.0/topology/hosts/{dpid}", get(ryu::hosts_of))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(middleware::from_fn(always))

@@ -1,5 +1,6 @@
 //! The released program as a user would start it, and its REST interface.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,6 +20,7 @@ pub struct Controller {
     child: Child,
     config: PathBuf,
     log: PathBuf,
+    record: Option<PathBuf>,
     pub rest: Rest,
 }
 
@@ -26,6 +28,11 @@ impl Controller {
     /// Writes topology and configuration into the lab and starts the controller on them. `cycle` is the `loop`
     /// section of the configuration.
     pub fn start(spec: &Spec, cycle: Value) -> Self {
+        Self::start_recorded(spec, cycle, None)
+    }
+
+    /// The same; every input goes to the file `record`.
+    pub fn start_recorded(spec: &Spec, cycle: Value, record: Option<PathBuf>) -> Self {
         let config = lab().join("foreshadow.yaml");
         spec.write(&lab().join("topology.yaml"));
         let settings = json!({
@@ -37,15 +44,16 @@ impl Controller {
         });
         fs::write(&config, settings.to_string()).expect("the lab is ours");
         let log = lab().join("controller.log");
-        let child = Self::spawn(&config, &log);
-        Self { child, config, log, rest: Rest { address: SocketAddr::from(([127, 0, 0, 1], 8080)) } }
+        let child = Self::spawn(&config, &log, record.as_ref());
+        Self { child, config, log, record, rest: Rest { address: SocketAddr::from(([127, 0, 0, 1], 8080)) } }
     }
 
-    fn spawn(config: &PathBuf, log: &PathBuf) -> Child {
+    fn spawn(config: &PathBuf, log: &PathBuf, record: Option<&PathBuf>) -> Child {
         let log = File::options().create(true).append(true).open(log).expect("the lab is ours");
         Command::new(env!("CARGO_BIN_EXE_foreshadow"))
             .args(["run", "--config"])
             .arg(config)
+            .args(record.iter().flat_map(|file| [OsStr::new("--record"), file.as_os_str()]))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be cloned"))
             .stderr(log)
@@ -60,7 +68,14 @@ impl Controller {
     }
 
     pub fn restart(&mut self) {
-        self.child = Self::spawn(&self.config, &self.log);
+        self.child = Self::spawn(&self.config, &self.log, self.record.as_ref());
+    }
+
+    /// Ends it in order, as a service manager does.
+    pub fn stop(&mut self) {
+        super::run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        let status = self.child.wait().expect("the child is ours");
+        assert!(status.success(), "the controller ended with {status}");
     }
 
     pub fn log(&self) -> String {

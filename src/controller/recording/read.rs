@@ -135,12 +135,12 @@ impl Reader {
                 if *inputs != self.number && !self.gap {
                     return Err(self.bad(format!("the end after input {}", self.number), format!("after {inputs}")));
                 }
-                let more = next_line(&mut self.source);
-                if !matches!(more, Ok(Line::End)) {
-                    self.line += 1;
-                    return Err(self.bad("nothing after the end marker", "more"));
-                }
-                return Ok(Read::End);
+                self.line += 1;
+                return match next_line(&mut self.source) {
+                    Ok(Line::End) => Ok(Read::End),
+                    Ok(Line::Cut) => Ok(Read::Cut),
+                    Ok(Line::Whole(_)) | Err(_) => Err(self.bad("nothing after the end marker", "more")),
+                };
             }
         }
         Ok(Read::Record(record))

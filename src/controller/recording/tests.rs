@@ -61,7 +61,6 @@ fn run() -> Vec<(Timestamp, Input)> {
             let reading = Reading { connections, ..Reading::default() };
             inputs.push((at, Input::Event(Event::Reading { datapath: node.datapath, reading })));
         }
-        inputs.push((at, Input::Replan));
     }
     inputs
 }
@@ -181,7 +180,7 @@ fn tampered(change: impl Fn(&str) -> Option<String>) -> Result<Replayed, Recordi
 fn the_first_difference_is_named() {
     let outcome = tampered(|line| {
         let plan = line.contains("\"plans\":").then(|| line.replacen("\"idle_timeout_s\":", "\"idle_timeout_s\":1", 1));
-        plan.filter(|new| new != line).map(|new| new.replacen("\"digest\":\"", "\"digest\":\"0", 1))
+        plan.filter(|new| new != line)
     });
     let Outcome::Different(difference) = outcome.expect("a readable file").outcome else { panic!("equal") };
     assert!(difference.what.starts_with("plans[") && difference.what.ends_with("idle_timeout_s"), "{difference:?}");

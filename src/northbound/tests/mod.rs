@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+mod ryu;
 mod schema;
 
 use super::{NorthState, NorthboundError, PROBLEM_JSON, listen, router, serve};
@@ -192,7 +193,10 @@ async fn get(path: &str) -> Answer {
 fn documented_paths() -> Vec<(String, String)> {
     let document = serde_json::to_value(<super::ApiDoc as utoipa::OpenApi>::openapi()).expect("JSON");
     let paths = document["paths"].as_object().expect("paths").clone();
-    paths.into_iter().map(|(path, _)| (path.clone(), path.replace("{id}", "r1"))).collect()
+    paths
+        .into_iter()
+        .map(|(path, _)| (path.clone(), path.replace("{id}", "r1").replace("{dpid}", "0000000000000002")))
+        .collect()
 }
 
 fn assert_no_null(path: &str, value: &Value) {

@@ -1,0 +1,76 @@
+//! A run on real Open vSwitch, recorded and replayed.
+//!
+//! `FORESHADOW_KEEP=FILE` keeps the recording.
+
+mod ovs;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ovs::{Controller, Fabric, PROGRAMS, Spec, Traffic, isolated, lab, output, wait_for};
+use serde_json::{Value, json};
+
+const GATEWAY_MAC: &str = "02:46:53:00:00:01";
+const PATIENCE: Duration = Duration::from_secs(30);
+/// One host on every third-stage switch, and its server.
+const HOLDERS: [(&str, &str); 3] =
+    [("h1", "198.51.100.10:7000"), ("h3", "203.0.113.10:7000"), ("h5", "198.51.100.10:7000")];
+
+/// Replays in a process of its own: report and plan log.
+fn replay(recording: &Path, plans: &Path) -> (Value, Vec<u8>) {
+    let began = Instant::now();
+    let program = env!("CARGO_BIN_EXE_foreshadow");
+    let answer = output(
+        Command::new(program).args(["replay", "--json", "-", "--recording"]).arg(recording).arg("--plans").arg(plans),
+    );
+    println!("replayed in {:.2} s: {}", began.elapsed().as_secs_f64(), String::from_utf8_lossy(&answer.stdout));
+    assert_eq!(answer.status.code(), Some(0), "{}", String::from_utf8_lossy(&answer.stderr));
+    (serde_json::from_slice(&answer.stdout).expect("a report"), std::fs::read(plans).expect("a plan log"))
+}
+
+/// A shift of real connections: the replay installs the same plans at the same inputs, twice.
+#[test]
+fn ovs_recorded_shift_replays() {
+    isolated(&PROGRAMS, || {
+        let mut spec = Spec::load("clos");
+        spec.set_routers("capacity_connections", 5_000).set_routers("threshold_available", 100);
+        // More than 30 connections are a breach here, so the load itself brings the shift about.
+        spec.set_node("r1", "capacity_connections", 400).set_node("r1", "threshold_available", 370);
+        let fabric = Fabric::start(&spec);
+        let recording = lab().join("shift.jsonl.gz");
+        let mut controller = Controller::start_recorded(&spec, json!({"policy": "reactive"}), Some(recording.clone()));
+        wait_for("every switch's plan confirmed", PATIENCE, || {
+            let health = controller.rest.get("/api/v1/health")?;
+            let ready = health["switches_connected"] == health["switches_declared"] && health["plans_pending"] == 0;
+            if ready && health["generation"] != 0 { Ok(()) } else { Err(health.to_string()) }
+        });
+        fabric.resolve_gateways(GATEWAY_MAC);
+        let _servers: Vec<Traffic> =
+            ["w1", "w2"].map(|server| Traffic::start(&fabric, server, &["serve", "--ports", "1"])).into();
+        let mut holders: Vec<Traffic> = HOLDERS
+            .iter()
+            .map(|(host, target)| Traffic::start(&fabric, host, &["hold", "--to", target, "--rate", "40"]))
+            .collect();
+        for holder in &mut holders {
+            holder.ask("open 67 0", PATIENCE);
+        }
+        let shift = wait_for("a shift of half of r1's new connections", PATIENCE, || {
+            let shift = controller.rest.get("/api/v1/routers/r1")?["router"]["shift"].clone();
+            let percent = shift["shift_percent"].as_f64().unwrap_or_default();
+            if percent >= 50.0 { Ok(percent) } else { Err(shift.to_string()) }
+        });
+        controller.stop();
+        let bytes = std::fs::metadata(&recording).expect("is there").len();
+        println!("recorded a shift of {shift} % in {bytes} bytes");
+
+        let (report, log) = replay(&recording, &lab().join("first"));
+        assert_eq!((&report["outcome"], &report["complete"]), (&json!("equal"), &json!(true)), "{report}");
+        let count = |key: &str| report[key].as_u64().unwrap_or_default();
+        assert!(count("shifts") >= 1 && count("plans") > 11 && count("cycles") > 3, "{report}");
+        assert_eq!(replay(&recording, &lab().join("second")), (report, log));
+        if let Some(keep) = std::env::var_os("FORESHADOW_KEEP") {
+            std::fs::copy(&recording, keep).expect("a place to keep it");
+        }
+    });
+}

@@ -1,0 +1,136 @@
+//! The topology views that Ryu's clients read, held against os-ken's own on the same Open vSwitch switches.
+
+mod ovs;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use ovs::{Controller, Fabric, PROGRAMS, Spec, isolated, output, skip, wait_for};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A Python that has os-ken with its topology application.
+fn python() -> Result<&'static str, String> {
+    let works = |python: &&str| {
+        let probe = Command::new(python).args(["-c", "import os_ken.topology.switches"]).output();
+        probe.is_ok_and(|probe| probe.status.success())
+    };
+    let found = ["python3", "/usr/bin/python3"].into_iter().find(works);
+    found.ok_or_else(|| "no python3 imports os_ken.topology.switches".to_owned())
+}
+
+/// os-ken's discovery; killed when dropped.
+struct Peer {
+    child: Child,
+    input: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    fn start(python: &str, port: u16) -> Self {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ovs/ryu_peer.py");
+        let mut child = Command::new(python)
+            .arg(program)
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python was found before");
+        let input = child.stdin.take().expect("piped above");
+        let answers = BufReader::new(child.stdout.take().expect("piped above"));
+        Self { child, input, answers }
+    }
+
+    fn views(&mut self) -> Result<Value, String> {
+        writeln!(self.input, "views").map_err(|error| error.to_string())?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line).map_err(|error| error.to_string())?;
+        serde_json::from_str(&line).map_err(|error| format!("{error} in {line:?}"))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ours(controller: &Controller) -> Result<Value, String> {
+    let view = |what: &str| controller.rest.get(&format!("/v1.0/topology/{what}"));
+    Ok(json!({"switches": view("switches")?, "links": view("links")?, "hosts": view("hosts")?}))
+}
+
+/// Lists in an order of their own: neither side promises one.
+fn sorted(mut views: Value) -> Value {
+    for list in ["switches", "links", "hosts"] {
+        let items = views[list].as_array_mut().expect("a list");
+        for item in items.iter_mut() {
+            if let Some(ports) = item["ports"].as_array_mut() {
+                ports.sort_by_key(Value::to_string);
+            }
+        }
+        items.sort_by_key(Value::to_string);
+    }
+    views
+}
+
+/// Waits for so many switches, directed links and hosts.
+fn complete(views: Result<Value, String>, counts: [usize; 3]) -> Result<Value, String> {
+    let views = views?;
+    let came = ["switches", "links", "hosts"].map(|list| views[list].as_array().map_or(0, Vec::len));
+    if came == counts { Ok(sorted(views)) } else { Err(format!("{came:?} of {counts:?}")) }
+}
+
+fn same(ours: &Value, theirs: &Value) {
+    for list in ["switches", "links", "hosts"] {
+        let (ours, theirs) = (&ours[list], &theirs[list]);
+        println!(
+            "{list}: {} of ours, {} of os-ken's",
+            ours.as_array().map_or(0, Vec::len),
+            theirs.as_array().map_or(0, Vec::len)
+        );
+        assert_eq!(ours, theirs, "{list}");
+    }
+}
+
+/// Eleven switches: every datapath id, port, name, MAC address, link and host is the same, key for key.
+#[test]
+fn ovs_ryu_views_of_a_fabric_are_os_kens() {
+    let python = python();
+    if !skip::require("os-ken", python.clone().err()) {
+        return;
+    }
+    isolated(&PROGRAMS, || {
+        let spec = Spec::load("clos");
+        let fabric = Fabric::start(&spec);
+        let counts = [spec.nodes().len(), 2 * spec.links().len(), spec.hosts().len()];
+        let speak = || {
+            for host in spec.hosts() {
+                // Its ARP request is what counts; os-ken answers none.
+                output(&mut fabric.exec(&host.id, &["ping", "-c1", "-W1", &host.gateway]));
+            }
+        };
+        let controller = Controller::start(&spec, json!({}));
+        speak();
+        let seen =
+            wait_for("every switch, link and host in our views", PATIENCE, || complete(ours(&controller), counts));
+        for switch in seen["switches"].as_array().expect("a list") {
+            let dpid = switch["dpid"].as_str().expect("a text");
+            assert_eq!(controller.rest.get(&format!("/v1.0/topology/switches/{dpid}")), Ok(json!([switch])));
+        }
+        drop(controller);
+
+        let mut peer = Peer::start(python.expect("found above"), 6653);
+        wait_for("every switch and link in os-ken's views", PATIENCE, || {
+            complete(peer.views(), [counts[0], counts[1], 0]).or_else(|_| complete(peer.views(), counts)).map(drop)
+        });
+        speak();
+        let theirs = wait_for("every host in os-ken's views", PATIENCE, || complete(peer.views(), counts));
+        same(&seen, &theirs);
+    });
+}
