@@ -207,8 +207,16 @@ impl<'v> Fabric<'v> {
     }
 }
 
+/// Those of all its VLANs: Ryu knows none.
 fn addresses(host: &HostView, entry: &mut RyuHost) {
-    entry.ipv4.push(host.address.to_string());
+    let mut add = |list: fn(&mut RyuHost) -> &mut Vec<String>, address: String| {
+        let list = list(entry);
+        if !list.contains(&address) {
+            list.push(address);
+        }
+    };
+    host.ipv4.iter().for_each(|address| add(|entry| &mut entry.ipv4, address.to_string()));
+    host.ipv6.iter().for_each(|address| add(|entry| &mut entry.ipv6, address.to_string()));
 }
 
 fn port(switch: &SwitchView, from: &Port) -> RyuPort {

@@ -34,7 +34,9 @@ fn bridges() -> View {
     ];
     let host = |id: &str, address: [u8; 4], mac: Option<u8>, node: &str| HostView {
         id: id.into(),
-        address: address.into(),
+        vlan: (id == "h1b").then_some(7),
+        ipv4: vec![address.into()],
+        ipv6: if id == "h4" { vec!["fe80::4".parse().expect("an address")] } else { Vec::new() },
         mac: mac.map(|last| MacAddr([0, 0, 0, 0, 0, last])),
         node: NodeId::new(node),
         port: Some(PortNo(1)),
@@ -85,7 +87,7 @@ async fn ryu_links_are_listed_for_each_direction() {
 async fn ryu_hosts_have_all_their_addresses() {
     let first =
         json!({"mac": "00:00:00:00:00:01", "ipv4": ["10.0.0.1", "10.0.0.9"], "ipv6": [], "port": s1("00000001")});
-    let second = json!({"mac": "00:00:00:00:00:04", "ipv4": ["10.0.0.4"], "ipv6": [], "port": s2("00000001")});
+    let second = json!({"mac": "00:00:00:00:00:04", "ipv4": ["10.0.0.4"], "ipv6": ["fe80::4"], "port": s2("00000001")});
     assert_eq!(answer("/v1.0/topology/hosts").await, json!([first, second]));
     assert_eq!(answer("/v1.0/topology/hosts/0000000000000002").await, json!([second]));
 }
