@@ -11,8 +11,8 @@
 use super::switch::{Effect, Refusal, Switch, TABLES};
 use crate::types::Timestamp;
 use crate::wire::openflow::{
-    ErrorMessage, Features, Frame, Hello, Message, MultipartReplyBody, MultipartRequest, MultipartRequestBody, Role,
-    SwitchConfig, SwitchDescription,
+    DecodeError, ErrorMessage, Features, Frame, Hello, Message, MultipartReplyBody, MultipartRequest,
+    MultipartRequestBody, Role, SwitchConfig, SwitchDescription,
 };
 
 /// Wire version of OpenFlow 1.3.
@@ -95,7 +95,7 @@ impl Session {
             Ok(frame) => frame,
             Err(error) => {
                 tracing::debug!(datapath = %switch.datapath(), %error, "refused a message");
-                answers.push(refusal(xid_of(bytes), &undecodable(bytes), bytes));
+                answers.push(refusal(xid_of(bytes), &undecodable(&error), bytes));
                 return Ok(());
             }
         };
@@ -193,7 +193,7 @@ impl Session {
             Message::PacketOut(request) => return switch.packet_out(&request, now, effects).map(|()| Vec::new()),
             // Answers to nothing that was asked, and errors about what was never sent, are let go.
             Message::EchoReply(_) | Message::Error(_) => return Ok(Vec::new()),
-            Message::Other { message_type: 4, .. } => {
+            Message::Experimenter(_) => {
                 return Err(Refusal { error_type: BAD_REQUEST, code: 3, reason: "experimenter is not known" });
             }
             _ => return Err(Refusal { error_type: BAD_REQUEST, code: 1, reason: "type of message is not known" }),
@@ -235,7 +235,7 @@ impl Session {
             MultipartRequestBody::GroupStats(group) => MultipartReplyBody::GroupStats(switch.group_stats(*group, now)),
             MultipartRequestBody::GroupDescription => MultipartReplyBody::GroupDescription(switch.group_descriptions()),
             MultipartRequestBody::PortDescription => MultipartReplyBody::PortDescription(switch.port_descriptions()),
-            MultipartRequestBody::Other { .. } => {
+            _ => {
                 return Err(Refusal { error_type: BAD_REQUEST, code: 2, reason: "multipart type is not known" });
             }
         };
@@ -246,10 +246,9 @@ impl Session {
     }
 }
 
-/// `OFPBRC_BAD_VERSION` or `OFPBRC_BAD_LEN`.
-fn undecodable(bytes: &[u8]) -> Refusal {
-    let code = if bytes.first() == Some(&VERSION) { 6 } else { 0 };
-    Refusal { error_type: BAD_REQUEST, code, reason: "message cannot be read" }
+fn undecodable(error: &DecodeError) -> Refusal {
+    let (error_type, code) = error.error_code();
+    Refusal { error_type, code, reason: "message cannot be read" }
 }
 
 fn xid_of(bytes: &[u8]) -> u32 {
@@ -396,9 +395,11 @@ mod tests {
         let mut bench = Bench::ready();
         let bad = FlowMod { table_id: 0xff, ..flow(1) };
         assert_eq!(bench.error(Message::FlowMod(bad)), (5, 2));
-        assert_eq!(bench.error(Message::Other { message_type: 29, body: vec![] }), (1, 1));
+        assert_eq!(bench.error(Message::GetAsyncRequest), (1, 1));
+        assert_eq!(bench.error(Message::Other { message_type: 29, body: vec![] }), (1, 6));
+        assert_eq!(bench.error(Message::Other { message_type: 15, body: vec![0, 0, 9, 0, 0, 0, 0, 1] }), (6, 10));
         assert_eq!(bench.error(Message::Other { message_type: 4, body: vec![0; 8] }), (1, 3));
-        let other = MultipartRequestBody::Other { multipart_type: 12, body: vec![] };
+        let other = MultipartRequestBody::TableFeatures(vec![]);
         assert_eq!(bench.error(Message::MultipartRequest(MultipartRequest { more: false, body: other })), (1, 2));
         let mut torn = Frame::new(77, Message::FlowMod(flow(1))).encode().unwrap();
         torn.truncate(30);

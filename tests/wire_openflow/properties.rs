@@ -100,8 +100,13 @@ fn carries_bytes(message: &Message) -> bool {
             | Message::PacketIn(_)
             | Message::PacketOut(_)
             | Message::Other { .. }
+            | Message::Experimenter(_)
+            | Message::MeterMod(_)
+            | Message::QueueGetConfigReply(_)
             | Message::MultipartRequest(MultipartRequest { body: Request::Other { .. }, .. })
-            | Message::MultipartReply(MultipartReply { body: Reply::Other { .. }, .. })
+            | Message::MultipartRequest(MultipartRequest { body: Request::Experimenter(_), .. })
+            | Message::MultipartReply(MultipartReply { body: Reply::Other { .. } | Reply::Experimenter(_), .. })
+            | Message::MultipartReply(MultipartReply { body: Reply::MeterConfig(_), .. })
     )
 }
 

@@ -322,7 +322,16 @@ fn multipart_request() -> impl Strategy<Value = MultipartRequest> {
         any::<u32>().prop_map(Body::GroupStats),
         Just(Body::GroupDescription),
         Just(Body::PortDescription),
-        (14u16.., bytes()).prop_map(|(multipart_type, body)| Body::Other { multipart_type, body }),
+        Just(Body::Table),
+        (any::<u32>(), any::<u32>())
+            .prop_map(|(port, queue_id)| Body::Queue(QueueStatsRequest { port: PortNo(port), queue_id })),
+        Just(Body::GroupFeatures),
+        any::<u32>().prop_map(Body::Meter),
+        any::<u32>().prop_map(Body::MeterConfig),
+        Just(Body::MeterFeatures),
+        vec(table_features(), 0..3).prop_map(Body::TableFeatures),
+        experimenter_multipart().prop_map(Body::Experimenter),
+        (14u16..0xffff, bytes()).prop_map(|(multipart_type, body)| Body::Other { multipart_type, body }),
     ];
     (any::<bool>(), body).prop_map(|(more, body)| MultipartRequest { more, body })
 }
@@ -392,6 +401,18 @@ fn multipart_reply() -> impl Strategy<Value = MultipartReply> {
     );
     let aggregate = (any::<u64>(), any::<u64>(), any::<u32>())
         .prop_map(|(packet_count, byte_count, flow_count)| AggregateStats { packet_count, byte_count, flow_count });
+    let group_features = (any::<[u32; 2]>(), any::<[u32; 4]>(), any::<[u32; 4]>()).prop_map(
+        |([types, capabilities], max_groups, actions)| GroupFeatures { types, capabilities, max_groups, actions },
+    );
+    let meter_features = (any::<[u32; 3]>(), any::<[u8; 2]>()).prop_map(
+        |([max_meter, band_types, capabilities], [max_bands, max_color])| MeterFeatures {
+            max_meter,
+            band_types,
+            capabilities,
+            max_bands,
+            max_color,
+        },
+    );
     let group = (group_type(), any::<u32>(), vec(bucket(), 0..4))
         .prop_map(|(group_type, group_id, buckets)| GroupDescription { group_type, group_id, buckets });
     let body = prop_oneof![
@@ -402,9 +423,201 @@ fn multipart_reply() -> impl Strategy<Value = MultipartReply> {
         vec(group_stats(), 0..4).prop_map(Body::GroupStats),
         vec(group, 0..4).prop_map(Body::GroupDescription),
         vec(port_description(), 0..4).prop_map(Body::PortDescription),
-        (14u16.., bytes()).prop_map(|(multipart_type, body)| Body::Other { multipart_type, body }),
+        vec(table_stats(), 0..4).prop_map(Body::Table),
+        vec(queue_stats(), 0..4).prop_map(Body::Queue),
+        group_features.prop_map(Body::GroupFeatures),
+        vec(meter_stats(), 0..4).prop_map(Body::Meter),
+        vec(meter_config(), 0..4).prop_map(Body::MeterConfig),
+        meter_features.prop_map(Body::MeterFeatures),
+        vec(table_features(), 0..3).prop_map(Body::TableFeatures),
+        experimenter_multipart().prop_map(Body::Experimenter),
+        (14u16..0xffff, bytes()).prop_map(|(multipart_type, body)| Body::Other { multipart_type, body }),
     ];
     (any::<bool>(), body).prop_map(|(more, body)| MultipartReply { more, body })
+}
+
+fn experimenter_multipart() -> impl Strategy<Value = ExperimenterMultipart> {
+    (any::<u32>(), any::<u32>(), bytes()).prop_map(|(experimenter, exp_type, body)| ExperimenterMultipart {
+        experimenter,
+        exp_type,
+        body,
+    })
+}
+
+fn table_stats() -> impl Strategy<Value = TableStats> {
+    (any::<u8>(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
+        |(table_id, active_count, lookup_count, matched_count)| TableStats {
+            table_id,
+            active_count,
+            lookup_count,
+            matched_count,
+        },
+    )
+}
+
+fn queue_stats() -> impl Strategy<Value = QueueStats> {
+    (any::<[u32; 4]>(), any::<[u64; 3]>()).prop_map(
+        |([port, queue_id, duration_sec, duration_nsec], [tx_bytes, tx_packets, tx_errors])| QueueStats {
+            port,
+            queue_id,
+            tx_bytes,
+            tx_packets,
+            tx_errors,
+            duration_sec,
+            duration_nsec,
+        },
+    )
+}
+
+fn queue() -> impl Strategy<Value = Queue> {
+    let property = prop_oneof![
+        any::<u16>().prop_map(QueueProperty::MinRate),
+        any::<u16>().prop_map(QueueProperty::MaxRate),
+        (any::<u32>(), bytes()).prop_map(|(experimenter, data)| QueueProperty::Experimenter { experimenter, data }),
+        (3u16..0xffff, bytes()).prop_map(|(property_type, body)| QueueProperty::Other { property_type, body }),
+    ];
+    (any::<u32>(), any::<u32>(), vec(property, 0..4)).prop_map(|(queue_id, port, properties)| Queue {
+        queue_id,
+        port: PortNo(port),
+        properties,
+    })
+}
+
+fn meter_band() -> impl Strategy<Value = MeterBand> {
+    let kind = prop_oneof![
+        Just(MeterBandKind::Drop),
+        any::<u8>().prop_map(|prec_level| MeterBandKind::DscpRemark { prec_level }),
+        (any::<u32>(), bytes()).prop_map(|(experimenter, data)| MeterBandKind::Experimenter { experimenter, data }),
+        (3u16..0xffff, bytes()).prop_map(|(band_type, body)| MeterBandKind::Other { band_type, body }),
+    ];
+    (any::<u32>(), any::<u32>(), kind).prop_map(|(rate, burst, kind)| MeterBand { rate, burst, kind })
+}
+
+fn meter_config() -> impl Strategy<Value = MeterConfig> {
+    (any::<u16>(), any::<u32>(), vec(meter_band(), 0..4)).prop_map(|(flags, meter_id, bands)| MeterConfig {
+        flags,
+        meter_id,
+        bands,
+    })
+}
+
+fn meter_mod() -> impl Strategy<Value = MeterMod> {
+    use MeterModCommand::{Add, Delete, Modify};
+    (proptest::sample::select(&[Add, Modify, Delete][..]), meter_config())
+        .prop_map(|(command, MeterConfig { flags, meter_id, bands })| MeterMod { command, flags, meter_id, bands })
+}
+
+fn meter_stats() -> impl Strategy<Value = MeterStats> {
+    (any::<[u32; 4]>(), any::<[u64; 2]>(), vec(any::<(u64, u64)>(), 0..5)).prop_map(
+        |([meter_id, flow_count, duration_sec, duration_nsec], [packet_in_count, byte_in_count], bands)| MeterStats {
+            meter_id,
+            flow_count,
+            packet_in_count,
+            byte_in_count,
+            duration_sec,
+            duration_nsec,
+            bands,
+        },
+    )
+}
+
+fn oxm_id() -> impl Strategy<Value = OxmId> {
+    prop_oneof![
+        (0u32..0xffff_0000).prop_map(|header| OxmId { header, experimenter: None }),
+        (0xffff_0000u32.., any::<u32>())
+            .prop_map(|(header, experimenter)| OxmId { header, experimenter: Some(experimenter) }),
+    ]
+}
+
+fn table_features() -> impl Strategy<Value = TableFeatures> {
+    let id = (any::<u16>(), prop_oneof![4 => Just(Vec::new()), 1 => bytes()])
+        .prop_map(|(kind, data)| FeatureId { kind, data });
+    let listed = (0u8..8, any::<bool>(), vec(id, 0..6), vec(oxm_id(), 0..6), bytes());
+    let listed = listed.prop_map(|(kind, miss, ids, fields, tables)| match kind {
+        0 => TableProperty::Instructions { miss, ids },
+        1 => TableProperty::NextTables { miss, tables },
+        2 => TableProperty::WriteActions { miss, ids },
+        3 => TableProperty::ApplyActions { miss, ids },
+        4 => TableProperty::Match(fields),
+        5 => TableProperty::Wildcards(fields),
+        6 => TableProperty::WriteSetField { miss, fields },
+        _ => TableProperty::ApplySetField { miss, fields },
+    });
+    let property = prop_oneof![
+        8 => listed,
+        1 => (any::<bool>(), any::<u32>(), any::<u32>(), bytes()).prop_map(|(miss, experimenter, exp_type, data)| {
+            TableProperty::Experimenter { miss, experimenter, exp_type, data }
+        }),
+        1 => (16u16..0xfffe, bytes()).prop_map(|(property_type, body)| TableProperty::Other { property_type, body }),
+    ];
+    (any::<u8>(), "[ -~]{0,31}", any::<[u64; 2]>(), any::<[u32; 2]>(), vec(property, 0..5)).prop_map(
+        |(table_id, name, [metadata_match, metadata_write], [config, max_entries], properties)| TableFeatures {
+            table_id,
+            name,
+            metadata_match,
+            metadata_write,
+            config,
+            max_entries,
+            properties,
+        },
+    )
+}
+
+fn port_mod() -> impl Strategy<Value = PortMod> {
+    (any::<[u32; 4]>(), any::<[u8; 6]>()).prop_map(|([port_no, config, mask, advertise], hw_addr)| PortMod {
+        port_no: PortNo(port_no),
+        hw_addr: MacAddr(hw_addr),
+        config,
+        mask,
+        advertise,
+    })
+}
+
+fn async_config() -> impl Strategy<Value = AsyncConfig> {
+    any::<[[u32; 2]; 3]>().prop_map(|[packet_in, port_status, flow_removed]| AsyncConfig {
+        packet_in,
+        port_status,
+        flow_removed,
+    })
+}
+
+fn experimenter() -> impl Strategy<Value = Experimenter> {
+    let control = (any::<u32>(), any::<[u16; 2]>(), bytes())
+        .prop_map(|(bundle_id, [control, flags], properties)| BundleControl { bundle_id, control, flags, properties });
+    let bundled = prop_oneof![
+        flow_mod().prop_map(Message::FlowMod),
+        port_mod().prop_map(Message::PortMod),
+        bytes().prop_map(Message::EchoRequest),
+    ];
+    let add = (any::<[u32; 2]>(), any::<u16>(), bundled, bytes()).prop_map(
+        |([bundle_id, xid], flags, message, properties)| BundleAdd {
+            bundle_id,
+            flags,
+            message: Frame::new(xid, message),
+            properties,
+        },
+    );
+    let status = (any::<u32>(), any::<u8>(), any::<u64>()).prop_map(|(role, reason, generation_id)| RoleStatus {
+        role,
+        reason,
+        generation_id,
+    });
+    prop_oneof![
+        control.prop_map(Experimenter::BundleControl),
+        add.prop_map(|add| Experimenter::BundleAdd(Box::new(add))),
+        status.prop_map(Experimenter::RoleStatus),
+        any::<u32>().prop_map(Experimenter::NiciraRoleRequest),
+        any::<u32>().prop_map(Experimenter::NiciraRoleReply),
+        any::<u32>().prop_map(Experimenter::SetPacketInFormat),
+        async_config().prop_map(Experimenter::NiciraSetAsync),
+        any::<u16>().prop_map(Experimenter::SetControllerId),
+        any::<u16>().prop_map(Experimenter::FlushConntrackZone),
+        (any::<u32>(), 10_000u32.., bytes()).prop_map(|(experimenter, exp_type, body)| Experimenter::Other {
+            experimenter,
+            exp_type,
+            body
+        }),
+    ]
 }
 
 pub(crate) fn message() -> impl Strategy<Value = Message> {
@@ -434,7 +647,13 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         data,
     });
     let unit = proptest::sample::select(
-        &[Message::FeaturesRequest, Message::GetConfigRequest, Message::BarrierRequest, Message::BarrierReply][..],
+        &[
+            Message::FeaturesRequest,
+            Message::GetConfigRequest,
+            Message::BarrierRequest,
+            Message::BarrierReply,
+            Message::GetAsyncRequest,
+        ][..],
     );
     prop_oneof![
         option::of(any::<u64>()).prop_map(|versions| Message::Hello(Hello { versions })),
@@ -455,7 +674,16 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         multipart_reply().prop_map(Message::MultipartReply),
         role().prop_map(Message::RoleRequest),
         role().prop_map(Message::RoleReply),
-        (26u8.., bytes()).prop_map(|(message_type, body)| Message::Other { message_type, body }),
+        experimenter().prop_map(Message::Experimenter),
+        port_mod().prop_map(Message::PortMod),
+        (any::<u8>(), any::<u32>()).prop_map(|(table_id, config)| Message::TableMod(TableMod { table_id, config })),
+        any::<u32>().prop_map(|port| Message::QueueGetConfigRequest(PortNo(port))),
+        (any::<u32>(), vec(queue(), 0..4))
+            .prop_map(|(port, queues)| Message::QueueGetConfigReply(QueueConfig { port: PortNo(port), queues })),
+        async_config().prop_map(Message::GetAsyncReply),
+        async_config().prop_map(Message::SetAsync),
+        meter_mod().prop_map(Message::MeterMod),
+        (30u8.., bytes()).prop_map(|(message_type, body)| Message::Other { message_type, body }),
     ]
 }
 

@@ -128,7 +128,7 @@ impl FakeSwitch {
             Request::PortDescription => {
                 Reply::PortDescription(self.spec.ports.iter().map(|port| self.port_description(*port)).collect())
             }
-            Request::Other { multipart_type, .. } => Reply::Other { multipart_type, body: Vec::new() },
+            other => Reply::Other { multipart_type: other.multipart_type(), body: Vec::new() },
         }
     }
 

@@ -348,7 +348,10 @@ impl Session {
             Message::BarrierReply => self.take_barrier(xid),
             Message::RoleReply(role) => self.take_role(xid, role),
             Message::PortStatus(_) | Message::PacketIn(_) | Message::FlowRemoved(_) => self.told(frame.message),
-            Message::GetConfigReply(_) => {}
+            Message::GetConfigReply(_)
+            | Message::Experimenter(_)
+            | Message::GetAsyncReply(_)
+            | Message::QueueGetConfigReply(_) => {}
             Message::Other { message_type, .. } if message_type <= MESSAGE_TYPE_MAX => {}
             Message::Other { message_type, .. } => {
                 self.malformed(raw, code::BAD_TYPE, format!("expected a type OpenFlow 1.3 knows, came {message_type}"));

@@ -122,7 +122,7 @@ impl Action {
 //    | experimenter: see nicira.rs                                   |
 //    +---------------------------------------------------------------+
 
-const ACTION: &str = "action";
+pub(super) const ACTION: &str = "action";
 const OUTPUT: u16 = 0;
 const PUSH_VLAN: u16 = 17;
 const POP_VLAN: u16 = 18;

@@ -87,6 +87,11 @@ impl<'a> Reader<'a> {
         Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
     }
 
+    /// What is left, unread.
+    pub(super) fn left(&self) -> &'a [u8] {
+        self.left
+    }
+
     pub(super) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.left)
     }
@@ -116,6 +121,22 @@ impl<'a> Reader<'a> {
         inner.need(length)?;
         self.take(length)
     }
+}
+
+/// Entries until nothing is left. An entry that takes nothing would never end, so it is refused.
+pub(super) fn read_all<T>(
+    reader: &mut Reader<'_>,
+    decode: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let mut list = Vec::new();
+    while !reader.is_empty() {
+        let before = reader.len();
+        list.push(decode(reader)?);
+        if reader.len() == before {
+            return Err(DecodeError::Length { what: reader.what, expected: "at least 1 for an entry", came: 0 });
+        }
+    }
+    Ok(list)
 }
 
 /// Zero bytes until `out` is a multiple of 8 long, counted from `start`.

@@ -7,6 +7,7 @@ use bytes::BufMut;
 use super::buffer::Reader;
 use super::{DecodeError, EncodeError};
 
+pub(super) const FIELD: &str = "field";
 /// Widest value held as a number.
 pub(super) const VALUE_BYTES_MAX: usize = 16;
 
@@ -263,15 +264,15 @@ pub(super) fn put_header(out: &mut Vec<u8>, field: Field, masked: bool) -> Resul
     let code = field.code();
     if matches!(field, Field::Reg(n) if n >= REGISTERS) {
         let expected = "a register below 16";
-        return Err(EncodeError::Value { what: "field", expected, came: u128::from(code.number) });
+        return Err(EncodeError::Value { what: FIELD, expected, came: u128::from(code.number) });
     }
     if usize::from(code.bytes) > VALUE_BYTES_MAX || code.number > 0x7f {
         let expected = "at most 16 value bytes and a number below 128";
-        return Err(EncodeError::Value { what: "field", expected, came: u128::from(code.bytes) });
+        return Err(EncodeError::Value { what: FIELD, expected, came: u128::from(code.bytes) });
     }
     if (code.class == CLASS_EXPERIMENTER) != code.experimenter.is_some() {
         let expected = "Field::Experimenter for class 0xffff";
-        return Err(EncodeError::Value { what: "field", expected, came: u128::from(code.class) });
+        return Err(EncodeError::Value { what: FIELD, expected, came: u128::from(code.class) });
     }
     let length = code.bytes << u8::from(masked);
     out.put_u16(code.class);
@@ -287,7 +288,7 @@ pub(super) fn put_header(out: &mut Vec<u8>, field: Field, masked: bool) -> Resul
 pub(super) fn put_short_header(out: &mut Vec<u8>, field: Field) -> Result<(), EncodeError> {
     if field.code().experimenter.is_some() {
         let expected = "a field with a 4-byte header";
-        return Err(EncodeError::Value { what: "field", expected, came: u128::from(CLASS_EXPERIMENTER) });
+        return Err(EncodeError::Value { what: FIELD, expected, came: u128::from(CLASS_EXPERIMENTER) });
     }
     put_header(out, field, false)
 }
@@ -310,7 +311,7 @@ pub(super) fn read_header(reader: &mut Reader<'_>) -> Result<Header, DecodeError
     if class == CLASS_EXPERIMENTER {
         if payload < 4 {
             let expected = "at least the 4 bytes of the experimenter id";
-            return Err(DecodeError::Length { what: "field", expected, came: payload });
+            return Err(DecodeError::Length { what: FIELD, expected, came: payload });
         }
         experimenter = Some(reader.u32()?);
         payload -= 4;

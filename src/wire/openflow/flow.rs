@@ -69,7 +69,7 @@ pub struct FlowMod {
 //    |                        instructions ...                       |
 //    +---------------------------------------------------------------+
 
-const FLOW_MOD: &str = "FLOW_MOD";
+pub(super) const FLOW_MOD: &str = "FLOW_MOD";
 
 impl FlowModCommand {
     fn decode(command: u8) -> Result<Self, DecodeError> {

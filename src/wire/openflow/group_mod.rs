@@ -25,7 +25,7 @@ impl GroupType {
             3 => Self::FastFailover,
             _ => {
                 let expected = "a type from 0 to 3";
-                return Err(DecodeError::Value { what: "group", expected, came: group_type.into() });
+                return Err(DecodeError::Value { what: GROUP, expected, came: group_type.into() });
             }
         })
     }
@@ -65,7 +65,7 @@ impl GroupModCommand {
             2 => Self::Delete,
             _ => {
                 let expected = "a command from 0 to 2";
-                return Err(DecodeError::Value { what: "GROUP_MOD", expected, came: command.into() });
+                return Err(DecodeError::Value { what: GROUP_MOD, expected, came: command.into() });
             }
         })
     }
@@ -123,7 +123,9 @@ impl Bucket {
 //    |                          actions ...                          |
 //    +---------------------------------------------------------------+
 
-const BUCKET: &str = "bucket";
+pub(super) const GROUP: &str = "group";
+pub(super) const GROUP_MOD: &str = "GROUP_MOD";
+pub(super) const BUCKET: &str = "bucket";
 const BUCKET_BYTES_MIN: usize = 16;
 
 pub(super) fn put_buckets(out: &mut Vec<u8>, buckets: &[Bucket]) -> Result<(), EncodeError> {
@@ -156,5 +158,44 @@ impl Bucket {
         let (weight, watch_port, watch_group) = (reader.u16()?, PortNo(reader.u32()?), reader.u32()?);
         reader.skip(4)?;
         Ok(Self { weight, watch_port, watch_group, actions: read_actions(&mut reader)? })
+    }
+}
+
+/// What a switch's groups can do; lists are by group type: all, select, indirect, fast failover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupFeatures {
+    /// Bit n is set where group type n is supported.
+    pub types: u32,
+    pub capabilities: u32,
+    pub max_groups: [u32; 4],
+    /// Bit n is set where action type n is supported.
+    pub actions: [u32; 4],
+}
+
+//     0                   1                   2                   3
+//     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//    +---------------------------------------------------------------+
+//    |                             types                             |
+//    +---------------------------------------------------------------+
+//    |                          capabilities                         |
+//    +---------------------------------------------------------------+
+//    |                   most groups of each type ...                |
+//    +---------------------------------------------------------------+
+//    |                    actions of each type ...                   |
+//    +---------------------------------------------------------------+
+
+impl GroupFeatures {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        for word in [self.types, self.capabilities].into_iter().chain(self.max_groups).chain(self.actions) {
+            out.put_u32(word);
+        }
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.exactly(40, "40 bytes of group features")?;
+        let (types, capabilities) = (reader.u32()?, reader.u32()?);
+        let max_groups = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
+        let actions = [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
+        Ok(Self { types, capabilities, max_groups, actions })
     }
 }

@@ -67,7 +67,7 @@ impl Instruction {
 //    | write, apply: zeros (32), actions; clear: zeros (32)          |
 //    +---------------------------------------------------------------+
 
-const INSTRUCTION: &str = "instruction";
+pub(super) const INSTRUCTION: &str = "instruction";
 const GOTO_TABLE: u16 = 1;
 const WRITE_METADATA: u16 = 2;
 const WRITE_ACTIONS: u16 = 3;

@@ -153,7 +153,7 @@ impl MatchField {
         for value in std::iter::once(self.value).chain(self.mask) {
             if bytes < 16 && value >> (bytes * 8) != 0 {
                 let expected = "a value that fits its field";
-                return Err(EncodeError::Value { what: "match field", expected, came: value });
+                return Err(EncodeError::Value { what: MATCH_FIELD, expected, came: value });
             }
             put_value(out, value, bytes);
         }
@@ -183,7 +183,8 @@ impl MatchField {
 //    |   fields, then zeros to a multiple of 8                 ...   |
 //    +---------------------------------------------------------------+
 
-const MATCH: &str = "match";
+pub(super) const MATCH: &str = "match";
+pub(super) const MATCH_FIELD: &str = "match field";
 const TYPE_OXM: u16 = 1;
 const HEADER_BYTES: usize = 4;
 
@@ -202,18 +203,20 @@ impl Match {
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let kind = reader.u16()?;
+        // What is wrong with a match is an error of the match, whatever message it is in.
+        let mut bytes = Reader::new(MATCH, reader.left());
+        let kind = bytes.u16()?;
         if kind != TYPE_OXM {
             return Err(DecodeError::Value { what: MATCH, expected: "type 1 (OXM)", came: kind.into() });
         }
-        let length = usize::from(reader.u16()?);
+        let length = usize::from(bytes.u16()?);
         let Some(fields_length) = length.checked_sub(HEADER_BYTES) else {
             return Err(DecodeError::Length { what: MATCH, expected: "at least 4", came: length });
         };
         let padding = length.next_multiple_of(8) - length;
-        reader.need(fields_length + padding)?;
-        let mut fields = Reader::new("match field", reader.take(fields_length)?);
-        reader.skip(padding)?;
+        bytes.need(fields_length + padding)?;
+        let mut fields = Reader::new(MATCH_FIELD, bytes.take(fields_length)?);
+        reader.skip(length + padding)?;
 
         let mut decoded = Self::default();
         while !fields.is_empty() {
@@ -272,7 +275,7 @@ mod tests {
         let decode = |bytes: &[u8]| Match::decode(&mut Reader::new("flow mod", bytes)).map_err(|e| e.to_string());
         assert_eq!(decode(&[0, 0, 0, 4, 0, 0, 0, 0]), Err("match: expected type 1 (OXM), came 0".into()));
         assert_eq!(decode(&[0, 1, 0, 3]), Err("match: expected a length of at least 4, came 3".into()));
-        assert_eq!(decode(&[0, 1, 0, 12, 0, 0, 0, 0]), Err("flow mod: expected 12 more bytes, 4 are left".into()));
+        assert_eq!(decode(&[0, 1, 0, 12, 0, 0, 0, 0]), Err("match: expected 12 more bytes, 4 are left".into()));
         let short = decode(&[0, 1, 0, 8, 0x80, 0, 0, 4]);
         assert_eq!(short, Err("match field: expected 4 more bytes, 0 are left".into()));
     }

@@ -6,7 +6,9 @@
 
 mod action;
 mod buffer;
+mod bundle;
 mod error;
+mod experimenter;
 mod field;
 mod flow;
 mod group_mod;
@@ -14,28 +16,40 @@ mod instruction;
 mod learn;
 mod matching;
 mod message;
+mod meter;
 mod multipart;
 mod nicira;
 mod packet;
 mod port_description;
+mod queue;
 mod session;
 mod stats;
+mod table_features;
 
 pub use action::Action;
-pub use error::{DecodeError, EncodeError};
+pub use bundle::{BundleAdd, BundleControl, bundle_control, bundle_flags};
+pub use error::{DecodeError, EncodeError, error_type};
+pub use experimenter::{Experimenter, RoleStatus};
 pub use field::Field;
 pub use flow::{FlowMod, FlowModCommand, FlowRemoved, flow_flags, removed_reason};
-pub use group_mod::{Bucket, GroupMod, GroupModCommand, GroupType};
+pub use group_mod::{Bucket, GroupFeatures, GroupMod, GroupModCommand, GroupType};
 pub use instruction::Instruction;
 pub use learn::{LearnAction, LearnSource, LearnSpec, LearnTarget, learn_flags};
 pub use matching::{Match, MatchField};
 pub use message::{Frame, Framing, HEADER_BYTES, MESSAGE_BYTES_MAX, Message};
-pub use multipart::{FlowStatsRequest, MultipartReply, MultipartReplyBody, MultipartRequest, MultipartRequestBody};
+pub use meter::{
+    MeterBand, MeterBandKind, MeterConfig, MeterFeatures, MeterMod, MeterModCommand, MeterStats, meter_flags, meter_id,
+};
+pub use multipart::{
+    ExperimenterMultipart, FlowStatsRequest, MultipartReply, MultipartReplyBody, MultipartRequest, MultipartRequestBody,
+};
 pub use nicira::{CtAction, MultipathAction, Subfield, hash_fields};
 pub use packet::{PacketIn, PacketOut};
-pub use port_description::{PortDescription, PortStatus, port_bits, port_reason};
-pub use session::{ErrorMessage, Features, Hello, Role, SwitchConfig};
+pub use port_description::{PortDescription, PortMod, PortStatus, port_bits, port_reason};
+pub use queue::{QUEUE_ALL, Queue, QueueConfig, QueueProperty, QueueStats, QueueStatsRequest};
+pub use session::{AsyncConfig, ErrorMessage, Features, Hello, Role, SwitchConfig};
 pub use stats::{AggregateStats, FlowStats, GroupDescription, GroupStats, PortStats, SwitchDescription};
+pub use table_features::{FeatureId, OxmId, TableFeatures, TableMod, TableProperty, TableStats};
 
 /// The version on the wire that stands for OpenFlow 1.3.
 pub const VERSION: u8 = 0x04;

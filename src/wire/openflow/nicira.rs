@@ -89,8 +89,8 @@ impl Subfield {
 //   35 ct            flags (16), zone source (32), zone (16), table (8), zeros (24), alg (16), actions
 //   16, 45 learn     see learn.rs
 
-const VENDOR: u32 = 0x0000_2320;
-const ACTION: &str = "Nicira action";
+pub(super) const VENDOR: u32 = 0x0000_2320;
+pub(super) const ACTION: &str = "Nicira action";
 const REG_MOVE: u16 = 6;
 const REG_LOAD: u16 = 7;
 const MULTIPATH: u16 = 10;

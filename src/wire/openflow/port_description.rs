@@ -107,6 +107,60 @@ impl PortDescription {
     }
 }
 
+/// PORT_MOD: the bits of `mask` in a port's `config` become those of `config`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortMod {
+    pub port_no: PortNo,
+    /// Has to be the port's own.
+    pub hw_addr: MacAddr,
+    pub config: u32,
+    pub mask: u32,
+    /// Features to advertise, 0 for no change.
+    pub advertise: u32,
+}
+
+//     0                   1                   2                   3
+//     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//    +---------------------------------------------------------------+
+//    |                          port number                          |
+//    +---------------------------------------------------------------+
+//    |                             zeros                             |
+//    +---------------------------------------------------------------+
+//    |                        hardware address                       |
+//    +-------------------------------+-------------------------------+
+//    |                               |             zeros             |
+//    +-------------------------------+-------------------------------+
+//    |                             config                            |
+//    +---------------------------------------------------------------+
+//    |                              mask                             |
+//    +---------------------------------------------------------------+
+//    |                           advertise                           |
+//    +---------------------------------------------------------------+
+//    |                             zeros                             |
+//    +---------------------------------------------------------------+
+
+impl PortMod {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.port_no.0);
+        out.put_u32(0);
+        out.extend_from_slice(&self.hw_addr.0);
+        out.put_u16(0);
+        out.put_u32(self.config);
+        out.put_u32(self.mask);
+        out.put_u32(self.advertise);
+        out.put_u32(0);
+    }
+
+    pub(super) fn decode(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        reader.exactly(32, "40 with its header")?;
+        let port_no = PortNo(reader.u32()?);
+        reader.skip(4)?;
+        let hw_addr = MacAddr(reader.mac()?);
+        reader.skip(2)?;
+        Ok(Self { port_no, hw_addr, config: reader.u32()?, mask: reader.u32()?, advertise: reader.u32()? })
+    }
+}
+
 /// Reasons of PORT_STATUS.
 pub mod port_reason {
     pub const ADD: u8 = 0;

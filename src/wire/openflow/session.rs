@@ -1,9 +1,9 @@
-//! Messages that set a session up and keep it: HELLO, ERROR, FEATURES, CONFIG, ROLE.
+//! Messages that set a session up and keep it: HELLO, ERROR, FEATURES, CONFIG, ROLE, ASYNC.
 
 use bytes::BufMut;
 
 use super::buffer::{Reader, fill_length, pad_to_8};
-use super::{DecodeError, EncodeError};
+use super::{DecodeError, EncodeError, error_type};
 
 /// `ofp_hello`: `versions` has bit n set for wire version n; `None` where the peer sent no bitmap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Hello {
 pub struct ErrorMessage {
     pub error_type: u16,
     pub code: u16,
-    /// At least 64 bytes of the refused message.
+    /// At least 64 bytes of the refused message; in an experimenter's error its id comes first.
     pub data: Vec<u8>,
 }
 
@@ -80,8 +80,16 @@ pub struct ErrorMessage {
 //    +-------------------------------+-------------------------------+
 //    |                            data ...                           |
 //    +---------------------------------------------------------------+
+//
+// With type 0xffff the code is the experimenter's own, and data is its id (32) and then the data.
 
 impl ErrorMessage {
+    /// Whose error it is where the type is `OFPET_EXPERIMENTER`, and the data behind that id.
+    pub fn experimenter(&self) -> Option<(u32, &[u8])> {
+        let (id, data) = self.data.split_first_chunk()?;
+        (self.error_type == error_type::EXPERIMENTER).then(|| (u32::from_be_bytes(*id), data))
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u16(self.error_type);
         out.put_u16(self.code);
@@ -201,5 +209,38 @@ impl Role {
         let role = reader.u32()?;
         reader.skip(4)?;
         Ok(Self { role, generation_id: reader.u64()? })
+    }
+}
+
+/// What a controller wants to be told unasked (section 7.3.10): bit n of a mask is reason n. The first of each pair is for
+/// the roles master and equal, the second for slave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AsyncConfig {
+    pub packet_in: [u32; 2],
+    pub port_status: [u32; 2],
+    pub flow_removed: [u32; 2],
+}
+
+//     0                   1                   2                   3
+//     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//    +---------------------------------------------------------------+
+//    |        packet-in mask of a master or equal, of a slave        |
+//    +---------------------------------------------------------------+
+//    |                    port-status masks (2 x 32)                 |
+//    +---------------------------------------------------------------+
+//    |                   flow-removed masks (2 x 32)                 |
+//    +---------------------------------------------------------------+
+
+impl AsyncConfig {
+    pub(super) fn encode(self, out: &mut Vec<u8>) {
+        for mask in [self.packet_in, self.port_status, self.flow_removed].concat() {
+            out.put_u32(mask);
+        }
+    }
+
+    pub(super) fn decode(mut reader: Reader<'_>) -> Result<Self, DecodeError> {
+        reader.exactly(24, "24 bytes of masks")?;
+        let mut pair = || Ok([reader.u32()?, reader.u32()?]);
+        Ok(Self { packet_in: pair()?, port_status: pair()?, flow_removed: pair()? })
     }
 }
