@@ -108,7 +108,7 @@ fn install_counts(from: &southbound::InstallCounts) -> InstallCounts {
     }
 }
 
-fn end(node: &NodeId, port: Option<PortNo>) -> LinkEnd {
+pub(super) fn end(node: &NodeId, port: Option<PortNo>) -> LinkEnd {
     LinkEnd { switch: node.to_string(), port: port.map(|port| port.0) }
 }
 

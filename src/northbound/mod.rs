@@ -27,6 +27,7 @@ mod convert;
 mod events;
 pub mod metrics;
 pub mod model;
+mod paths;
 mod problem;
 pub mod ryu;
 #[cfg(test)]
@@ -115,6 +116,7 @@ pub fn router(state: NorthState) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/api/openapi.json", get(api::openapi))
         .route("/api/v1/topology", get(api::topology))
+        .route("/api/v1/paths", get(paths::paths))
         .route("/api/v1/routers", get(api::routers))
         .route("/api/v1/routers/{id}", get(api::router))
         .route("/api/v1/shadows", get(api::shadows))

@@ -160,6 +160,28 @@ pub struct Host {
     pub attached: LinkEnd,
 }
 
+/// Ways between two switches of which no two share a link.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Paths {
+    pub from: String,
+    pub to: String,
+    /// Shortest first; empty where nothing leads on, and where both ends are one switch.
+    pub paths: Vec<Path>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Path {
+    /// In the order in which a packet crosses them.
+    pub links: Vec<Crossing>,
+}
+
+/// One link of a path: out of a port, in at another.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Crossing {
+    pub from: LinkEnd,
+    pub to: LinkEnd,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Service {
     pub id: String,

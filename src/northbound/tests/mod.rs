@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+mod paths;
 mod ryu;
 mod schema;
 
@@ -193,10 +194,11 @@ async fn get(path: &str) -> Answer {
 fn documented_paths() -> Vec<(String, String)> {
     let document = serde_json::to_value(<super::ApiDoc as utoipa::OpenApi>::openapi()).expect("JSON");
     let paths = document["paths"].as_object().expect("paths").clone();
-    paths
-        .into_iter()
-        .map(|(path, _)| (path.clone(), path.replace("{id}", "r1").replace("{dpid}", "0000000000000002")))
-        .collect()
+    let concrete = |path: &str| match path {
+        "/api/v1/paths" => format!("{path}?from=r1&to=r2"),
+        _ => path.replace("{id}", "r1").replace("{dpid}", "0000000000000002"),
+    };
+    paths.into_iter().map(|(path, _)| (path.clone(), concrete(&path))).collect()
 }
 
 fn assert_no_null(path: &str, value: &Value) {

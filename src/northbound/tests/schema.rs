@@ -104,6 +104,9 @@ async fn problems_keep_what_the_document_promises() {
         ("/v1.0/topology/switches/{dpid}", "/v1.0/topology/switches/x9", "404"),
         ("/v1.0/topology/links/{dpid}", "/v1.0/topology/links/x9", "404"),
         ("/v1.0/topology/hosts/{dpid}", "/v1.0/topology/hosts/x9", "404"),
+        ("/api/v1/paths", "/api/v1/paths?from=r1", "400"),
+        ("/api/v1/paths", "/api/v1/paths?from=r1&to=r2&max=0", "400"),
+        ("/api/v1/paths", "/api/v1/paths?from=r1&to=nobody", "404"),
     ];
     for (path, concrete, status) in cases {
         let answer = ask(&fixture, Method::GET, concrete).await;
