@@ -5,6 +5,7 @@
 
 mod controller_file;
 pub mod generate;
+pub mod import;
 mod reader;
 pub mod schema;
 mod settings;

@@ -14,6 +14,7 @@ pub mod build;
 pub mod discovery;
 pub mod hosts;
 pub mod paths;
+pub mod stages;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -9,6 +9,7 @@ mod build;
 mod discovery;
 mod hosts;
 mod paths;
+mod stages;
 
 fn read(text: &str) -> Topology {
     parse_topology(Path::new("test.yaml"), text).unwrap_or_else(|problems| panic!("{problems:#?}"))
