@@ -89,7 +89,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(&args),
         Command::Demo(args) => demo::run(&args).await,
         Command::Switch(args) => switch::run(&args).await,
-        Command::Topology(args) => topology::run(&args),
+        Command::Topology(args) => topology::run(&args).await,
     }
 }
 

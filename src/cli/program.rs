@@ -61,6 +61,7 @@ impl Program {
             }
             None => None,
         };
+        let declared = topology.clone();
         let controller = Controller::new(topology, config.cycle.clone(), key, now);
         let (publish, view) = watch::channel(Arc::new(controller.view(now)));
         let feed = Feed::new();
@@ -81,7 +82,7 @@ impl Program {
             });
             recorder
         });
-        let state = NorthState::new(view, feed.clone());
+        let state = NorthState::new(view, feed.clone()).declaring(declared);
         let stop = shutdown.clone();
         program.tasks.spawn(async move { Ok(northbound::serve(http, state, stop).await?) });
         program.tasks.spawn(async move {

@@ -150,7 +150,7 @@ impl Stage {
 
     /// Whether a data link may join the two: packets pass the stages in order, and a link past the first stage
     /// would carry connections that no router holds.
-    pub(super) fn may_join(a: Self, b: Self) -> bool {
+    pub(crate) fn may_join(a: Self, b: Self) -> bool {
         matches!(
             (a.min(b), a.max(b)),
             (Self::Outside, Self::Router)

@@ -19,12 +19,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Topology;
 use crate::controller::feed::Feed;
 use crate::controller::view::View;
 
 mod api;
 mod convert;
 mod events;
+pub mod export;
 pub mod metrics;
 pub mod model;
 mod paths;
@@ -60,6 +62,8 @@ pub struct NorthState {
     view: watch::Receiver<Arc<View>>,
     feed: Feed,
     metrics: Arc<Metrics>,
+    /// The controller's own topology file, empty where it has none.
+    declared: Arc<Topology>,
     /// Ends event streams, which otherwise would never end.
     closing: CancellationToken,
 }
@@ -67,7 +71,14 @@ pub struct NorthState {
 impl NorthState {
     pub fn new(view: watch::Receiver<Arc<View>>, feed: Feed) -> Self {
         let metrics = Arc::new(Metrics::new(view.clone(), feed.clone()));
-        Self { view, feed, metrics, closing: CancellationToken::new() }
+        Self { view, feed, metrics, declared: Arc::default(), closing: CancellationToken::new() }
+    }
+
+    /// With the topology that the controller was started with, for what an export keeps of it.
+    #[must_use]
+    pub fn declaring(mut self, topology: Topology) -> Self {
+        self.declared = Arc::new(topology);
+        self
     }
 }
 
@@ -117,6 +128,7 @@ pub fn router(state: NorthState) -> Router {
         .route("/api/openapi.json", get(api::openapi))
         .route("/api/v1/topology", get(api::topology))
         .route("/api/v1/paths", get(paths::paths))
+        .route("/api/v1/topology.yaml", get(export::topology_yaml))
         .route("/api/v1/routers", get(api::routers))
         .route("/api/v1/routers/{id}", get(api::router))
         .route("/api/v1/shadows", get(api::shadows))

@@ -13,6 +13,7 @@ use crate::network::stages::{Fabric, infer, staged};
 use crate::types::NodeId;
 
 mod convert;
+mod export;
 mod generate;
 
 #[derive(Debug, Args)]
@@ -27,18 +28,24 @@ enum TopologyCommand {
     Generate(generate::GenerateArgs),
     /// Makes a file of bridges of another program's topology file
     Convert(convert::ConvertArgs),
+    /// Writes the fabric that a running controller sees
+    Export(export::ExportArgs),
 }
 
-pub fn run(args: &TopologyArgs) -> anyhow::Result<()> {
+pub async fn run(args: &TopologyArgs) -> anyhow::Result<()> {
     match &args.command {
         TopologyCommand::Generate(args) => generate::run(args),
         TopologyCommand::Convert(args) => convert::run(args),
+        TopologyCommand::Export(args) => export::run(args).await,
     }
 }
 
 /// Writes a topology to a file, or to standard output where none is named.
 fn write(topology: &Topology, comments: &Comments, to: Option<&Path>) -> anyhow::Result<()> {
-    let text = topology.to_yaml_with(comments);
+    write_text(&topology.to_yaml_with(comments), to)
+}
+
+fn write_text(text: &str, to: Option<&Path>) -> anyhow::Result<()> {
     match to {
         None => io::stdout().lock().write_all(text.as_bytes()).context("cannot write to standard output"),
         Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+mod export;
 mod paths;
 mod ryu;
 mod schema;
@@ -228,7 +229,9 @@ async fn a_number_is_never_null() {
     decision.forecast.as_mut().expect("a forecast").mean[0] = f64::NAN;
     view.services[0].routers[0].measured = Some(f64::NAN);
     let fixture = fixture(view);
-    for (_, path) in documented_paths().into_iter().filter(|(path, _)| path.starts_with("/api/v1")) {
+    for (_, path) in
+        documented_paths().into_iter().filter(|(path, _)| path.starts_with("/api/v1") && !path.ends_with(".yaml"))
+    {
         assert_no_null(&path, &ask(&fixture, Method::GET, &path).await.json());
     }
 }

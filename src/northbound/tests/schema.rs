@@ -84,7 +84,9 @@ async fn answers_keep_what_the_document_promises() {
     (empty.switches, empty.links, empty.hosts) = Default::default();
     (empty.services, empty.routers) = Default::default();
     for (name, fixture) in [("full", fixture(sample())), ("empty", fixture(empty))] {
-        for (path, concrete) in documented_paths().into_iter().filter(|(path, _)| path.contains("/v1")) {
+        for (path, concrete) in
+            documented_paths().into_iter().filter(|(path, _)| path.contains("/v1") && !path.ends_with(".yaml"))
+        {
             let answer = ask(&fixture, Method::GET, &concrete).await;
             let status = answer.status.as_u16().to_string();
             let kind = answer.kind.as_str();
