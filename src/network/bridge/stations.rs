@@ -41,6 +41,10 @@ pub const FLAP_WINDOW: Duration = Duration::from_secs(10);
 pub const FLAP_HOLD: Duration = Duration::from_secs(10);
 /// An address that its former holder claims back within this is claimed by two.
 const CONTEST: Duration = Duration::from_secs(30);
+/// The same question from the same port within this is the same frame, handed up by two tables of its switch.
+const TWICE: Duration = Duration::from_millis(50);
+/// Questions remembered to that end.
+const RECENT_MAX: usize = 64;
 /// Complaints remembered, and for how long after they were last true.
 const COMPLAINTS_MAX: usize = 64;
 const COMPLAINT_AGE: Duration = Duration::from_secs(300);
@@ -115,6 +119,7 @@ pub struct Stations {
     silent: BTreeSet<NodeIndex>,
     names: BTreeMap<NodeIndex, String>,
     complaints: VecDeque<(Timestamp, String)>,
+    recent: VecDeque<(Timestamp, Reaction)>,
     malformed: u64,
 }
 
@@ -156,7 +161,20 @@ impl Stations {
         }
         let arrived = neighbours::Arrived { place, frame, header, payload, station, now };
         neighbours::take(self, &arrived, &mut outcome);
+        outcome.reactions.retain(|reaction| self.is_first(reaction, now));
         outcome
+    }
+
+    /// Whether the reaction is not one to a frame that was just reacted to.
+    fn is_first(&mut self, reaction: &Reaction, now: Timestamp) -> bool {
+        while self.recent.len() >= RECENT_MAX || self.recent.front().is_some_and(|(at, _)| now.since(*at) > TWICE) {
+            self.recent.pop_front();
+        }
+        let first = self.recent.iter().all(|(_, recent)| recent != reaction);
+        if first {
+            self.recent.push_back((now, reaction.clone()));
+        }
+        first
     }
 
     fn hear(&mut self, station: Station, place: Place, now: Timestamp) -> Source {

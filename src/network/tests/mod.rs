@@ -5,11 +5,14 @@ use std::path::Path;
 use crate::config::{Topology, parse_topology};
 use crate::types::{NodeId, NodeIndex};
 
+mod bridge_discovery;
+mod bridge_paths;
 mod build;
 mod discovery;
 mod hosts;
 mod paths;
 mod stages;
+mod stations;
 
 fn read(text: &str) -> Topology {
     parse_topology(Path::new("test.yaml"), text).unwrap_or_else(|problems| panic!("{problems:#?}"))
