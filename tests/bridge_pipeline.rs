@@ -382,6 +382,7 @@ fn the_controller_hears_of_strangers_and_of_questions() {
         ("neighbour solicitation", icmpv6(own, solicited, 135), true, 0),
         ("neighbour solicitation to one station", icmpv6(own, other, 135), false, 1),
         ("neighbour advertisement", icmpv6(own, solicited, 136), false, 7),
+        ("an answer to the controller", arp(own, MacAddr::GATEWAY, 2), true, 0),
         ("DHCP request", udp(own, BROADCAST, 68, 67), true, 7),
         ("DHCP answer", udp(own, other, 67, 68), true, 1),
         ("other UDP", udp(own, other, 67, 69), false, 1),

@@ -336,6 +336,9 @@ impl Controller {
 
     fn due(&mut self, now: Timestamp, output: &mut Output) {
         output.commands.extend(self.discovery.poll(now));
+        if !self.discovery.settled_edges().is_empty() {
+            self.network_changed(now, output);
+        }
         if now >= self.replanned_at + self.gathering() {
             self.replan_gathered(now, output);
         }

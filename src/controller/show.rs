@@ -50,6 +50,7 @@ impl Controller {
                 latency_us: link.latency_us,
                 capacity_bps: link.capacity_bps,
                 state: link.state,
+                measured_latency_us: link.measured_latency_us,
             })
             .collect()
     }

@@ -70,6 +70,9 @@ pub struct LinkView {
     pub latency_us: u32,
     pub capacity_bps: u64,
     pub state: LinkState,
+    /// As probes found it; `None` before any did.
+    #[serde(default)]
+    pub measured_latency_us: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -120,6 +120,7 @@ fn link(from: &LinkView) -> Link {
         state: from.state,
         latency_us: from.latency_us,
         capacity_bps: from.capacity_bps,
+        measured_latency_us: from.measured_latency_us,
     }
 }
 

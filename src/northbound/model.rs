@@ -129,6 +129,10 @@ pub struct Link {
     pub state: LinkState,
     pub latency_us: u32,
     pub capacity_bps: u64,
+    /// From one end to the other as probes took it, without what the ways to the switches took. Absent before it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub measured_latency_us: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]

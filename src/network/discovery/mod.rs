@@ -391,6 +391,11 @@ impl Discovery {
         ports.copied().filter(|port| self.is_edge((datapath, *port), now)).collect()
     }
 
+    /// Whether the port is among [`Self::edge_ports`].
+    pub fn is_edge_port(&self, datapath: DatapathId, port: PortNo, now: Timestamp) -> bool {
+        self.is_edge((datapath, port), now)
+    }
+
     fn is_edge(&self, end: End, now: Timestamp) -> bool {
         let settled = self.status(end).is_some_and(|status| status.up && now.since(status.since) >= EDGE_SETTLE);
         settled && !self.is_wire(end.0, end.1, now) && !self.wires.is_heard(end)

@@ -127,6 +127,7 @@ fn sample() -> View {
             latency_us: 100,
             capacity_bps: 1_000_000_000,
             state: LinkState::Unseen,
+            measured_latency_us: None,
         }],
         hosts: vec![HostView {
             id: "h1".into(),

@@ -25,6 +25,7 @@ fn bridges() -> View {
         latency_us: 100,
         capacity_bps: 1_000_000_000,
         state,
+        measured_latency_us: None,
     };
     view.links = vec![
         link("s2", 1, "s1", Some(0x10), LinkState::Undeclared),

@@ -103,7 +103,9 @@ fn neighbours(builder: &mut Builder) {
         .with(Field::EthType, ETH_IPV6)
         .with(Field::IpProto, ICMPV6)
         .with(Field::Icmpv6Type, NEIGHBOUR_SOLICITATION);
-    for asked in [arp, to_groups(solicitation)] {
+    // Stations that were silent for long are asked by the controller, and answer its address.
+    let answer = Match::any().with(Field::EthDst, MacAddr::GATEWAY.to_u64());
+    for asked in [arp, to_groups(solicitation), answer] {
         builder.flow(table::NEIGHBOUR, priority::PROTOCOL, asked, apply(vec![Action::controller()]));
     }
     for (source, target) in [(DHCP_CLIENT, DHCP_SERVER), (DHCP_SERVER, DHCP_CLIENT)] {
