@@ -183,6 +183,7 @@ impl Controller {
                 self.session_event(event, now, output);
             }
             Event::Found { datapath, entries, choices, stations } => {
+                self.discovery.listens(datapath, entries > 0, now);
                 self.found(datapath, entries, &choices, output);
                 self.found_stations(datapath, &stations, now, output);
             }
@@ -213,6 +214,7 @@ impl Controller {
             Event::Reading { datapath, reading } => self.reading(datapath, reading, now, output),
             Event::ConnectionEnded { datapath, ended } => self.telemetry.ended(now, datapath, &ended),
             Event::Installed { datapath, generation, counts } => {
+                self.discovery.listens(datapath, true, now);
                 if let Some(switch) = self.switches.get_mut(&datapath) {
                     switch.confirm(generation, counts);
                     output.view_changed = true;

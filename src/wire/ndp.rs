@@ -97,7 +97,7 @@ impl Neighbour {
             }
             Message::Solicitation => true,
             Message::Advertisement { solicited, .. } => {
-                !self.source.is_unspecified() && !(solicited && self.destination.is_multicast())
+                !(self.source.is_unspecified() || solicited && self.destination.is_multicast())
             }
         }
     }

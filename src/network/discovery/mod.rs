@@ -31,7 +31,8 @@ pub const HOLD_INTERVALS: u32 = 3;
 /// A silent link between bridges is remembered for so many: its ports must not be taken for edges at once, or a busy
 /// controller would flood a fabric in circles.
 pub const MEMORY_INTERVALS: u32 = 12;
-/// A port that is up for so long without a probe from a switch faces stations: two probes were sent by then.
+/// A port that is up for so long at a switch that listens, without a probe from another switch, faces stations: two probes
+/// were sent by then, and answered at once by whoever heard them.
 pub const EDGE_SETTLE: Duration = Duration::from_millis(500);
 /// Ports from here on are the switch's own (local, controller, …), not wires.
 const PHYSICAL_PORT_END: u32 = 0xff00;
@@ -69,6 +70,8 @@ struct Switch {
     connected: bool,
     /// When the session came up, or went away.
     since: Timestamp,
+    /// Since when it holds the entry that hands probes up.
+    listening: Option<Timestamp>,
     /// As the switch told them last; kept while it has no session.
     ports: BTreeMap<PortNo, PortStatus>,
     round_trip: Least,
@@ -118,6 +121,7 @@ impl Discovery {
             bridge,
             connected: false,
             since: now,
+            listening: None,
             ports: BTreeMap::new(),
             round_trip: Least::default(),
         };
@@ -148,6 +152,7 @@ impl Discovery {
         (switch.connected, switch.since) = (true, now);
         switch.round_trip = Least::default();
         let bridge = switch.bridge;
+        let listening = switch.listening;
         let mut up = Vec::new();
         let mut lost: Vec<PortNo> = before.into_keys().filter(|port| !switch.ports.contains_key(port)).collect();
         lost.iter().for_each(|port| self.pace.remove((datapath, *port)));
@@ -163,9 +168,29 @@ impl Discovery {
         }
         for (port, since) in up {
             self.pace.begin((datapath, port), bridge, now);
-            if bridge {
-                self.settling.insert((now.max(since + EDGE_SETTLE), (datapath, port)));
+            if let Some(listening) = listening.filter(|_| bridge) {
+                self.settling.insert((now.max(since.max(listening) + EDGE_SETTLE), (datapath, port)));
             }
+        }
+        self.probe_towards(datapath, now);
+    }
+
+    /// What the switch was found to hold, or that it took a plan: whether it hands probes up from now on. A switch that
+    /// holds nothing is deaf, and what it does not hear says nothing of what is wired to it. One that begins to listen
+    /// is probed by whoever hears its own probes.
+    pub fn listens(&mut self, datapath: DatapathId, listens: bool, now: Timestamp) {
+        let Some(switch) = self.switches.get_mut(&datapath) else { return };
+        if listens == switch.listening.is_some() {
+            return;
+        }
+        switch.listening = listens.then_some(now);
+        if !listens || !switch.bridge {
+            return;
+        }
+        let up = switch.ports.iter().filter(|(_, status)| status.up).map(|(port, _)| (datapath, *port));
+        for end in up {
+            self.pace.begin(end, true, now);
+            self.settling.insert((now + EDGE_SETTLE, end));
         }
         self.probe_towards(datapath, now);
     }
@@ -201,12 +226,12 @@ impl Discovery {
             let since = was.filter(|(up, _)| *up == port.up).map_or(now, |(_, since)| since);
             switch.ports.insert(port.number, PortStatus { mac: port.mac, up: port.up, since });
         }
-        let bridge = switch.bridge;
+        let (bridge, listening) = (switch.bridge, switch.listening.is_some());
         let changed = was.map(|(up, _)| up) != is;
         match is {
             Some(true) if changed => {
                 self.pace.begin(end, bridge, now);
-                if bridge {
+                if bridge && listening {
                     self.settling.insert((now + EDGE_SETTLE, end));
                 }
             }
@@ -268,7 +293,7 @@ impl Discovery {
             return Heard::Probe { changed: false };
         }
         // What was sent back before the other side was there found nobody listening.
-        let session = self.switches.get(&there.0).map(|switch| switch.since);
+        let session = self.switches.get(&there.0).map(|switch| switch.since.max(switch.listening.unwrap_or_default()));
         if let Some(there_since) = session.max(self.status(there).map(|status| status.since)) {
             self.pace.hurry_unless_since(here, there_since, now);
         }
@@ -385,7 +410,7 @@ impl Discovery {
         std::mem::take(&mut self.settled)
     }
 
-    /// Ports that are up for at least [`EDGE_SETTLE`] and at which no other switch is known or heard.
+    /// Ports that are up for at least [`EDGE_SETTLE`], at a switch that [listens](Self::listens), and at which no other switch is known or heard.
     pub fn edge_ports(&self, datapath: DatapathId, now: Timestamp) -> BTreeSet<PortNo> {
         let ports = self.switches.get(&datapath).into_iter().flat_map(|switch| switch.ports.keys());
         ports.copied().filter(|port| self.is_edge((datapath, *port), now)).collect()
@@ -397,7 +422,9 @@ impl Discovery {
     }
 
     fn is_edge(&self, end: End, now: Timestamp) -> bool {
-        let settled = self.status(end).is_some_and(|status| status.up && now.since(status.since) >= EDGE_SETTLE);
+        let listening = self.switches.get(&end.0).and_then(|switch| switch.listening);
+        let since = self.status(end).filter(|status| status.up).zip(listening);
+        let settled = since.is_some_and(|(status, listening)| now.since(status.since.max(listening)) >= EDGE_SETTLE);
         settled && !self.is_wire(end.0, end.1, now) && !self.wires.is_heard(end)
     }
 

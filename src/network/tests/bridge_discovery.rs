@@ -24,6 +24,7 @@ struct Bridges {
     /// Every probe sent, by when.
     sent: Vec<(Timestamp, End)>,
     changes: usize,
+    deaf: BTreeSet<DatapathId>,
 }
 
 fn end(switch: u64, port: u32) -> End {
@@ -41,7 +42,7 @@ impl Bridges {
             discovery.join(NodeIndex(at as u16), &format!("b{at}"), DatapathId(at), START);
         }
         let wires = wires.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]).collect();
-        Self { discovery, wires, ports, now: START, sent: Vec::new(), changes: 0 }
+        Self { discovery, wires, ports, now: START, sent: Vec::new(), changes: 0, deaf: BTreeSet::new() }
     }
 
     fn connect(&mut self, switch: u64) {
@@ -49,6 +50,20 @@ impl Bridges {
         // The switch's own port is no edge.
         ports.push(port(0xffff_fffe, true));
         self.discovery.switch_up(DatapathId(switch), &ports, self.now);
+        self.deaf.remove(&DatapathId(switch));
+        self.discovery.listens(DatapathId(switch), true, self.now);
+    }
+
+    /// A switch that holds no entries yet.
+    fn connect_deaf(&mut self, switch: u64) {
+        self.connect(switch);
+        self.deaf.insert(DatapathId(switch));
+        self.discovery.listens(DatapathId(switch), false, self.now);
+    }
+
+    fn listen(&mut self, switch: u64) {
+        self.deaf.remove(&DatapathId(switch));
+        self.discovery.listens(DatapathId(switch), true, self.now);
     }
 
     /// Lets time pass, doing whatever is due when it is due.
@@ -59,7 +74,8 @@ impl Bridges {
             for command in self.discovery.poll(self.now) {
                 let Command::PacketOut { datapath, port, data } = command else { panic!("{command:?}") };
                 self.sent.push((self.now, (datapath, port)));
-                if let Some((there, in_port)) = self.wires.get(&(datapath, port)).copied() {
+                let there = self.wires.get(&(datapath, port)).copied();
+                if let Some((there, in_port)) = there.filter(|(there, _)| !self.deaf.contains(there)) {
                     let heard = self.discovery.packet_in(there, in_port, &data, self.now);
                     self.changes += usize::from(heard == Heard::Probe { changed: true });
                 }
@@ -104,6 +120,28 @@ fn links_and_edges_are_found_without_a_file() {
     fabric.run(INTERVAL * 4);
     assert_eq!(fabric.links().len(), 1);
     assert_eq!(fabric.changes, 2, "one for each direction");
+}
+
+#[test]
+fn what_a_deaf_switch_does_not_hear_makes_no_edge() {
+    let mut fabric = Bridges::new(2, 2, &[(end(1, 1), end(2, 2))]);
+    (1..=2).for_each(|switch| fabric.connect_deaf(switch));
+    fabric.run(INTERVAL);
+    assert_eq!((fabric.edges(1), fabric.edges(2), fabric.links()), (vec![], vec![], vec![]));
+    fabric.listen(1);
+    fabric.run(EDGE_SETTLE);
+    // The other switch forwards nothing yet, so that no frame can go round.
+    assert_eq!((fabric.edges(1), fabric.edges(2)), (vec![1, 2], vec![]));
+    fabric.listen(2);
+    fabric.run(MS);
+    assert_eq!((fabric.edges(1), fabric.links().len()), (vec![2], 1), "seen before it can be taken for an edge");
+    fabric.run(EDGE_SETTLE);
+    assert_eq!(fabric.edges(2), [1]);
+    // It comes back empty.
+    fabric.discovery.switch_down(DatapathId(2), fabric.now);
+    fabric.connect_deaf(2);
+    fabric.run(INTERVAL);
+    assert_eq!(fabric.edges(2).len(), 0);
 }
 
 #[test]
