@@ -1,55 +1,20 @@
 //! Any frame that has a form on the wire.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use foreshadow::types::{MacAddr, PortNo};
 use foreshadow::wire::openflow::*;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-const NAMED: &[Field] = &[
-    Field::InPort,
-    Field::Metadata,
-    Field::EthDst,
-    Field::EthSrc,
-    Field::EthType,
-    Field::VlanVid,
-    Field::VlanPcp,
-    Field::IpDscp,
-    Field::IpEcn,
-    Field::IpProto,
-    Field::Ipv4Src,
-    Field::Ipv4Dst,
-    Field::TcpSrc,
-    Field::TcpDst,
-    Field::UdpSrc,
-    Field::UdpDst,
-    Field::Icmpv4Type,
-    Field::Icmpv4Code,
-    Field::ArpOp,
-    Field::ArpSpa,
-    Field::ArpTpa,
-    Field::ArpSha,
-    Field::ArpTha,
-    Field::Ipv6Src,
-    Field::Ipv6Dst,
-    Field::Icmpv6Type,
-    Field::Icmpv6Code,
-    Field::Ipv6NdTarget,
-    Field::Ipv6NdSll,
-    Field::Ipv6NdTll,
-    Field::TunnelId,
-    Field::TcpFlags,
-    Field::CtState,
-    Field::CtZone,
-    Field::CtMark,
-    Field::IpTtl,
-];
-
 /// A field whose header takes 4 bytes.
 fn short_field() -> impl Strategy<Value = Field> {
     prop_oneof![
-        4 => proptest::sample::select(NAMED),
+        4 => proptest::sample::select(Field::named().collect::<Vec<_>>()),
         2 => (0u8..16).prop_map(Field::Reg),
+        1 => (0u8..8).prop_map(Field::XReg),
+        1 => (0u8..4).prop_map(Field::XxReg),
         // Classes that no named field has.
         1 => (2u16..0x8000, 0u8..128, 0u8..=16)
             .prop_map(|(class, number, length)| Field::Other { class, number, length }),
@@ -143,6 +108,57 @@ fn opaque(kinds: std::ops::Range<u16>) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn small_action() -> impl Strategy<Value = Action> {
+    let words = || vec(any::<u16>(), 0..6);
+    let bundle = (any::<[u16; 3]>(), any::<u32>(), words(), option::of(packed_subfield())).prop_map(
+        |([algorithm, fields, basis], link_type, links, target)| {
+            Action::LinkBundle(Box::new(LinkBundleAction { algorithm, fields, basis, link_type, links, target }))
+        },
+    );
+    let sample = (any::<u16>(), any::<[u32; 3]>()).prop_map(
+        |(probability, [collector_set_id, observation_domain_id, observation_point_id])| {
+            Action::Sample(SampleAction { probability, collector_set_id, observation_domain_id, observation_point_id })
+        },
+    );
+    let nat = (any::<u16>(), any::<[Option<u32>; 2]>(), any::<[Option<u128>; 2]>(), any::<[Option<u16>; 2]>())
+        .prop_map(|(flags, ipv4, ipv6, [port_min, port_max])| {
+            let [ipv4_min, ipv4_max] = ipv4.map(|bits| bits.map(Ipv4Addr::from_bits));
+            let [ipv6_min, ipv6_max] = ipv6.map(|bits| bits.map(Ipv6Addr::from_bits));
+            Action::Nat(NatAction { flags, ipv4_min, ipv4_max, ipv6_min, ipv6_max, port_min, port_max })
+        });
+    let unit =
+        [Action::CopyTtlOut, Action::CopyTtlIn, Action::DecMplsTtl, Action::PopPbb, Action::Exit, Action::CtClear];
+    prop_oneof![
+        proptest::sample::select(unit.to_vec()),
+        any::<u8>().prop_map(Action::SetMplsTtl),
+        any::<u16>().prop_map(Action::PushMpls),
+        any::<u16>().prop_map(Action::PopMpls),
+        any::<u16>().prop_map(Action::PushPbb),
+        any::<u32>().prop_map(Action::SetTunnel),
+        any::<u64>().prop_map(Action::SetTunnel64),
+        (0usize..4).prop_flat_map(|words| vec(any::<u8>(), words * 8 + 6)).prop_map(Action::Note),
+        words().prop_map(Action::DecTtlFor),
+        (any::<[u16; 2]>(), any::<u8>()).prop_map(|([max_len, controller_id], reason)| Action::Controller {
+            max_len,
+            controller_id,
+            reason
+        }),
+        (any::<[u8; 2]>(), any::<u32>()).prop_map(|([clause, n_clauses], id)| Action::Conjunction {
+            clause,
+            n_clauses,
+            id
+        }),
+        (field(), 0u16..1024, 1u16..=64, any::<u16>()).prop_map(|(field, offset, n_bits, max_len)| {
+            Action::OutputReg2 { source: Subfield { field, offset, n_bits }, max_len }
+        }),
+        match_field().prop_map(Action::RegLoad2),
+        bundle,
+        sample,
+        (any::<u16>(), any::<u32>()).prop_map(|(port, max_len)| Action::OutputTrunc { port, max_len }),
+        nat,
+    ]
+}
+
 /// Any action but `ct`.
 fn simple_action() -> impl Strategy<Value = Action> {
     let multipath = (any::<[u16; 4]>(), any::<u32>(), packed_subfield()).prop_map(
@@ -172,7 +188,10 @@ fn simple_action() -> impl Strategy<Value = Action> {
         subfield().prop_map(Action::StackPop),
         (any::<u16>(), any::<u16>())
             .prop_map(|(fin_idle_timeout, fin_hard_timeout)| Action::FinTimeout { fin_idle_timeout, fin_hard_timeout }),
-        opaque(1..17).prop_map(Action::Other),
+        small_action(),
+        small_action(),
+        small_action(),
+        opaque(1..11).prop_map(Action::Other),
     ]
 }
 

@@ -137,7 +137,29 @@ pub(super) fn check_action(action: &Action) -> Result<(), Refusal> {
             }
             ct.exec.iter().try_for_each(check_action)?;
         }
-        Action::Other(_) => return Err(BAD_TYPE),
+        Action::Other(_)
+        | Action::CopyTtlOut
+        | Action::CopyTtlIn
+        | Action::SetMplsTtl(_)
+        | Action::DecMplsTtl
+        | Action::PushMpls(_)
+        | Action::PopMpls(_)
+        | Action::PushPbb(_)
+        | Action::PopPbb
+        | Action::SetTunnel(_)
+        | Action::SetTunnel64(_)
+        | Action::Note(_)
+        | Action::Exit
+        | Action::DecTtlFor(_)
+        | Action::Controller { .. }
+        | Action::Conjunction { .. }
+        | Action::OutputReg2 { .. }
+        | Action::RegLoad2(_)
+        | Action::LinkBundle(_)
+        | Action::Sample(_)
+        | Action::OutputTrunc { .. }
+        | Action::CtClear
+        | Action::Nat(_) => return Err(BAD_TYPE),
         _ => {}
     }
     Ok(())

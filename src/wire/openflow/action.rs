@@ -4,7 +4,10 @@ use bytes::BufMut;
 
 use super::buffer::{Reader, fill_length, pad_to_8};
 use super::nicira;
-use super::{CtAction, DecodeError, EncodeError, LearnAction, MatchField, MultipathAction, Subfield};
+use super::{
+    CtAction, DecodeError, EncodeError, LearnAction, LinkBundleAction, MatchField, MultipathAction, NatAction,
+    SampleAction, Subfield,
+};
 use crate::types::PortNo;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +22,16 @@ pub enum Action {
     PopVlan,
     SetNwTtl(u8),
     DecNwTtl,
+    CopyTtlOut,
+    CopyTtlIn,
+    SetMplsTtl(u8),
+    DecMplsTtl,
+    /// With its EtherType.
+    PushMpls(u16),
+    /// With the EtherType of what is below.
+    PopMpls(u16),
+    PushPbb(u16),
+    PopPbb,
     SetField(MatchField),
     /// `NXAST_REG_LOAD2` would carry a whole field; this is `NXAST_REG_LOAD`: at most 64 bits into a subfield.
     RegLoad {
@@ -48,6 +61,41 @@ pub enum Action {
         fin_idle_timeout: u16,
         fin_hard_timeout: u16,
     },
+    SetTunnel(u32),
+    SetTunnel64(u64),
+    /// Does nothing. On the wire it is 6, 14, 22 … bytes; zeros are added.
+    Note(Vec<u8>),
+    Exit,
+    /// Decrements the TTL; a packet whose TTL is spent goes to these controllers.
+    DecTtlFor(Vec<u16>),
+    /// `NXAST_CONTROLLER`: to the connections with this controller id.
+    Controller {
+        max_len: u16,
+        controller_id: u16,
+        reason: u8,
+    },
+    /// The packet matched `clause` (from 0) of the `n_clauses` of a conjunctive match.
+    Conjunction {
+        clause: u8,
+        n_clauses: u8,
+        id: u32,
+    },
+    /// `NXAST_OUTPUT_REG2`: [`Action::OutputReg`] for fields with longer headers.
+    OutputReg2 {
+        source: Subfield,
+        max_len: u16,
+    },
+    /// `NXAST_REG_LOAD2`: Nicira's form of [`Action::SetField`].
+    RegLoad2(MatchField),
+    LinkBundle(Box<LinkBundleAction>),
+    Sample(SampleAction),
+    /// Outputs the first `max_len` bytes.
+    OutputTrunc {
+        port: u16,
+        max_len: u32,
+    },
+    CtClear,
+    Nat(NatAction),
     /// Any other, header included, as it came.
     Other(Vec<u8>),
 }
@@ -75,7 +123,7 @@ impl Action {
     #[must_use]
     pub fn canonical(&self) -> Self {
         match self {
-            Self::SetField(field) => Self::SetField(field.canonical()),
+            Self::SetField(field) | Self::RegLoad2(field) => Self::SetField(field.canonical()),
             Self::RegLoad { target, value } => {
                 let target = target.canonical();
                 if target == Subfield::whole(target.field) {
@@ -115,8 +163,8 @@ impl Action {
 //    +-------------------------------+-------------------------------+
 //    | output: port (32), max_len (16), zeros (48)                   |
 //    | group, set queue: id (32)                                     |
-//    | push VLAN: EtherType (16), zeros (16)                         |
-//    | pop VLAN, decrement TTL: zeros (32)                           |
+//    | push VLAN, MPLS, PBB, pop MPLS: EtherType (16), zeros (16)    |
+//    | pop VLAN, pop PBB, decrement TTL, copy TTL: zeros (32)        |
 //    | set TTL: ttl (8), zeros (24)                                  |
 //    | set field: one match field, zeros to a multiple of 8          |
 //    | experimenter: see nicira.rs                                   |
@@ -124,13 +172,21 @@ impl Action {
 
 pub(super) const ACTION: &str = "action";
 const OUTPUT: u16 = 0;
+const COPY_TTL_OUT: u16 = 11;
+const COPY_TTL_IN: u16 = 12;
+const SET_MPLS_TTL: u16 = 15;
+const DEC_MPLS_TTL: u16 = 16;
 const PUSH_VLAN: u16 = 17;
 const POP_VLAN: u16 = 18;
+const PUSH_MPLS: u16 = 19;
+const POP_MPLS: u16 = 20;
 const SET_QUEUE: u16 = 21;
 const GROUP: u16 = 22;
 const SET_NW_TTL: u16 = 23;
 const DEC_NW_TTL: u16 = 24;
 const SET_FIELD: u16 = 25;
+const PUSH_PBB: u16 = 26;
+const POP_PBB: u16 = 27;
 const EXPERIMENTER: u16 = 0xffff;
 /// Header without body.
 const LENGTH_MIN: usize = 8;
@@ -163,19 +219,10 @@ fn read_list(reader: &mut Reader<'_>, nested: bool) -> Result<Vec<Action>, Decod
 impl Action {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
-        let kind = match self {
-            Self::Output { .. } => OUTPUT,
-            Self::Group(_) => GROUP,
-            Self::SetQueue(_) => SET_QUEUE,
-            Self::PushVlan(_) => PUSH_VLAN,
-            Self::PopVlan => POP_VLAN,
-            Self::SetNwTtl(_) => SET_NW_TTL,
-            Self::DecNwTtl => DEC_NW_TTL,
-            Self::SetField(_) => SET_FIELD,
-            Self::Other(_) => return self.encode_opaque(out),
-            _ => EXPERIMENTER,
-        };
-        out.put_u16(kind);
+        if matches!(self, Self::Other(_)) {
+            return self.encode_opaque(out);
+        }
+        out.put_u16(self.kind());
         out.put_u16(0);
         match self {
             Self::Output { port, max_len } => {
@@ -183,14 +230,42 @@ impl Action {
                 out.put_u16(*max_len);
             }
             Self::Group(id) | Self::SetQueue(id) => out.put_u32(*id),
-            Self::PushVlan(ethertype) => out.put_u16(*ethertype),
-            Self::PopVlan | Self::DecNwTtl => out.put_u32(0),
-            Self::SetNwTtl(ttl) => out.put_u8(*ttl),
+            Self::PushVlan(ethertype)
+            | Self::PushMpls(ethertype)
+            | Self::PopMpls(ethertype)
+            | Self::PushPbb(ethertype) => out.put_u16(*ethertype),
+            Self::PopVlan | Self::DecNwTtl | Self::CopyTtlOut | Self::CopyTtlIn | Self::DecMplsTtl | Self::PopPbb => {
+                out.put_u32(0)
+            }
+            Self::SetNwTtl(ttl) | Self::SetMplsTtl(ttl) => out.put_u8(*ttl),
             Self::SetField(field) => field.encode(out)?,
             extension => nicira::encode_body(extension, out)?,
         }
         pad_to_8(out, start);
         fill_length(out, ACTION, start + 2, start)
+    }
+
+    /// `ofp_action_type`.
+    fn kind(&self) -> u16 {
+        match self {
+            Self::Output { .. } => OUTPUT,
+            Self::Group(_) => GROUP,
+            Self::SetQueue(_) => SET_QUEUE,
+            Self::PushVlan(_) => PUSH_VLAN,
+            Self::PopVlan => POP_VLAN,
+            Self::SetNwTtl(_) => SET_NW_TTL,
+            Self::DecNwTtl => DEC_NW_TTL,
+            Self::CopyTtlOut => COPY_TTL_OUT,
+            Self::CopyTtlIn => COPY_TTL_IN,
+            Self::SetMplsTtl(_) => SET_MPLS_TTL,
+            Self::DecMplsTtl => DEC_MPLS_TTL,
+            Self::PushMpls(_) => PUSH_MPLS,
+            Self::PopMpls(_) => POP_MPLS,
+            Self::PushPbb(_) => PUSH_PBB,
+            Self::PopPbb => POP_PBB,
+            Self::SetField(_) => SET_FIELD,
+            _ => EXPERIMENTER,
+        }
     }
 
     fn encode_opaque(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -210,7 +285,8 @@ impl Action {
         reader.skip(2)?;
         match kind {
             OUTPUT => reader.exactly(12, "16 with its header (output)")?,
-            GROUP | SET_QUEUE | PUSH_VLAN | POP_VLAN | SET_NW_TTL | DEC_NW_TTL => {
+            GROUP | SET_QUEUE | PUSH_VLAN | POP_VLAN | SET_NW_TTL | DEC_NW_TTL | COPY_TTL_OUT | COPY_TTL_IN
+            | SET_MPLS_TTL | DEC_MPLS_TTL | PUSH_MPLS | POP_MPLS | PUSH_PBB | POP_PBB => {
                 reader.exactly(4, "8 with its header")?;
             }
             _ => {}
@@ -223,6 +299,14 @@ impl Action {
             POP_VLAN => Self::PopVlan,
             SET_NW_TTL => Self::SetNwTtl(reader.u8()?),
             DEC_NW_TTL => Self::DecNwTtl,
+            COPY_TTL_OUT => Self::CopyTtlOut,
+            COPY_TTL_IN => Self::CopyTtlIn,
+            SET_MPLS_TTL => Self::SetMplsTtl(reader.u8()?),
+            DEC_MPLS_TTL => Self::DecMplsTtl,
+            PUSH_MPLS => Self::PushMpls(reader.u16()?),
+            POP_MPLS => Self::PopMpls(reader.u16()?),
+            PUSH_PBB => Self::PushPbb(reader.u16()?),
+            POP_PBB => Self::PopPbb,
             SET_FIELD => match MatchField::decode(&mut reader)? {
                 // Anything but padding behind the field is a form this program does not know.
                 Some(field) if reader.len() < UNIT => Self::SetField(field),
@@ -255,7 +339,15 @@ mod tests {
                 &[0, 25, 0, 16, 0x80, 0, 6, 6, 2, 0x46, 0x53, 1, 0, 1, 0, 0],
             ),
             (Action::set_field(Field::Ipv4Dst, 1u32), &[0, 25, 0, 16, 0x80, 0, 24, 4, 0, 0, 0, 1, 0, 0, 0, 0]),
-            (Action::Other(vec![0, 11, 0, 8, 0, 0, 0, 0]), &[0, 11, 0, 8, 0, 0, 0, 0]),
+            (Action::CopyTtlOut, &[0, 11, 0, 8, 0, 0, 0, 0]),
+            (Action::CopyTtlIn, &[0, 12, 0, 8, 0, 0, 0, 0]),
+            (Action::SetMplsTtl(3), &[0, 15, 0, 8, 3, 0, 0, 0]),
+            (Action::DecMplsTtl, &[0, 16, 0, 8, 0, 0, 0, 0]),
+            (Action::PushMpls(0x8847), &[0, 19, 0, 8, 0x88, 0x47, 0, 0]),
+            (Action::PopMpls(0x0800), &[0, 20, 0, 8, 8, 0, 0, 0]),
+            (Action::PushPbb(0x88e7), &[0, 26, 0, 8, 0x88, 0xe7, 0, 0]),
+            (Action::PopPbb, &[0, 27, 0, 8, 0, 0, 0, 0]),
+            (Action::Other(vec![0, 10, 0, 8, 0, 0, 0, 0]), &[0, 10, 0, 8, 0, 0, 0, 0]),
         ];
         for (action, bytes) in table {
             let mut out = Vec::new();

@@ -104,9 +104,25 @@ fn write_value(f: &mut fmt::Formatter<'_>, field: Field, value: u128) -> fmt::Re
         Field::EthDst | Field::EthSrc | Field::ArpSha | Field::ArpTha | Field::Ipv6NdSll | Field::Ipv6NdTll => {
             MacAddr::from_u64(low_u64).fmt(f)
         }
-        Field::Ipv4Src | Field::Ipv4Dst | Field::ArpSpa | Field::ArpTpa => Ipv4Addr::from_bits(low_u32).fmt(f),
-        Field::Ipv6Src | Field::Ipv6Dst | Field::Ipv6NdTarget => Ipv6Addr::from_bits(value).fmt(f),
+        Field::Ipv4Src
+        | Field::Ipv4Dst
+        | Field::ArpSpa
+        | Field::ArpTpa
+        | Field::TunIpv4Src
+        | Field::TunIpv4Dst
+        | Field::CtNwSrc
+        | Field::CtNwDst => Ipv4Addr::from_bits(low_u32).fmt(f),
+        Field::Ipv6Src
+        | Field::Ipv6Dst
+        | Field::Ipv6NdTarget
+        | Field::TunIpv6Src
+        | Field::TunIpv6Dst
+        | Field::CtIpv6Src
+        | Field::CtIpv6Dst => Ipv6Addr::from_bits(value).fmt(f),
         Field::InPort
+        | Field::InPhyPort
+        | Field::SctpSrc
+        | Field::SctpDst
         | Field::IpProto
         | Field::TcpSrc
         | Field::TcpDst

@@ -19,6 +19,7 @@ mod message;
 mod meter;
 mod multipart;
 mod nicira;
+mod nicira_actions;
 mod packet;
 mod port_description;
 mod queue;
@@ -44,6 +45,7 @@ pub use multipart::{
     ExperimenterMultipart, FlowStatsRequest, MultipartReply, MultipartReplyBody, MultipartRequest, MultipartRequestBody,
 };
 pub use nicira::{CtAction, MultipathAction, Subfield, hash_fields};
+pub use nicira_actions::{LinkBundleAction, NatAction, SampleAction};
 pub use packet::{PacketIn, PacketOut};
 pub use port_description::{PortDescription, PortMod, PortStatus, port_bits, port_reason};
 pub use queue::{QUEUE_ALL, Queue, QueueConfig, QueueProperty, QueueStats, QueueStatsRequest};

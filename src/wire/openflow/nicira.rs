@@ -5,7 +5,7 @@ use bytes::BufMut;
 use super::action::{put_actions, read_nested_actions};
 use super::buffer::Reader;
 use super::field::{CLASS_EXPERIMENTER, put_header, put_short_header, read_header};
-use super::{Action, DecodeError, EncodeError, Field, LearnAction};
+use super::{Action, DecodeError, EncodeError, Field, LearnAction, nicira_actions};
 
 /// `n_bits` of a field from bit `offset` up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +88,7 @@ impl Subfield {
 //   27 push, 28 pop  offset (16), field H*, n_bits (16)
 //   35 ct            flags (16), zone source (32), zone (16), table (8), zeros (24), alg (16), actions
 //   16, 45 learn     see learn.rs
+//   and the smaller ones in nicira_actions.rs
 
 pub(super) const VENDOR: u32 = 0x0000_2320;
 pub(super) const ACTION: &str = "Nicira action";
@@ -107,7 +108,7 @@ pub(super) fn value_error<T>(expected: &'static str, came: impl Into<u128>) -> R
     Err(EncodeError::Value { what: ACTION, expected, came: came.into() })
 }
 
-/// Appends vendor, subtype and body, without padding. Actions that are no Nicira ones add nothing.
+/// Appends vendor, subtype and body of a Nicira action, without padding.
 pub(super) fn encode_body(action: &Action, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let mut start = |subtype: u16| {
         out.put_u32(VENDOR);
@@ -172,17 +173,20 @@ pub(super) fn encode_body(action: &Action, out: &mut Vec<u8>) -> Result<(), Enco
             start(CT);
             ct.encode(out)
         }
-        _ => Ok(()),
+        small => {
+            out.put_u32(VENDOR);
+            nicira_actions::encode_body(small, out)
+        }
     }
 }
 
 /// Offset and bits in 16 bits, then a 4-byte header.
-fn put_packed_subfield(out: &mut Vec<u8>, subfield: Subfield) -> Result<(), EncodeError> {
+pub(super) fn put_packed_subfield(out: &mut Vec<u8>, subfield: Subfield) -> Result<(), EncodeError> {
     out.put_u16(pack(subfield)?);
     put_short_header(out, subfield.field)
 }
 
-fn pack(subfield: Subfield) -> Result<u16, EncodeError> {
+pub(super) fn pack(subfield: Subfield) -> Result<u16, EncodeError> {
     if subfield.offset > 0x3ff {
         return value_error("an offset below 1,024", subfield.offset);
     }
@@ -192,7 +196,7 @@ fn pack(subfield: Subfield) -> Result<u16, EncodeError> {
     Ok(subfield.offset << 6 | (subfield.n_bits - 1))
 }
 
-fn unpack(packed: u16, field: Field) -> Subfield {
+pub(super) fn unpack(packed: u16, field: Field) -> Subfield {
     Subfield { field, offset: packed >> 6, n_bits: (packed & 0x3f) + 1 }
 }
 
@@ -203,7 +207,7 @@ pub(super) fn read_field(reader: &mut Reader<'_>) -> Result<Option<Field>, Decod
 }
 
 /// The same where only 4 bytes are room.
-fn read_short_field(reader: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
+pub(super) fn read_short_field(reader: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
     if reader.peek_u16(0)? == CLASS_EXPERIMENTER {
         return Ok(None);
     }
@@ -255,7 +259,8 @@ pub(super) fn decode(bytes: &[u8], nested: bool) -> Result<Option<Action>, Decod
         }
         // A ct inside a ct's actions stays bytes: see read_nested_actions.
         CT if !nested => CtAction::decode(body),
-        _ => Ok(None),
+        CT => Ok(None),
+        _ => nicira_actions::decode(subtype, body),
     }
 }
 
@@ -384,6 +389,20 @@ mod tests {
             ),
             // fin_timeout(idle_timeout=2,hard_timeout=5)
             (Action::FinTimeout { fin_idle_timeout: 2, fin_hard_timeout: 5 }, "ffff0010 00002320 0013 0002 0005 0000"),
+            // exit
+            (Action::Exit, "ffff0010 00002320 0011 000000000000"),
+            // note:01.02.03.04.05.06
+            (Action::Note(vec![1, 2, 3, 4, 5, 6]), "ffff0010 00002320 0008 010203040506"),
+            // conjunction(9,2/3)
+            (Action::Conjunction { clause: 1, n_clauses: 3, id: 9 }, "ffff0010 00002320 0022 01 03 00000009"),
+            // dec_ttl(1,2)
+            (Action::DecTtlFor(vec![1, 2]), "ffff0018 00002320 0015 0002 00000000 0001 0002 00000000"),
+            // controller(max_len=64,id=5,reason=action)
+            (Action::Controller { max_len: 64, controller_id: 5, reason: 1 }, "ffff0010 00002320 0014 0040 0005 01 00"),
+            // output(port=1,max_len=100)
+            (Action::OutputTrunc { port: 1, max_len: 100 }, "ffff0010 00002320 0027 0001 00000064"),
+            // ct_clear
+            (Action::CtClear, "ffff0010 00002320 002b 000000000000"),
         ];
         for (action, hex) in table {
             let mut out = Vec::new();
@@ -415,8 +434,8 @@ mod tests {
             "ffff0018 00002320 0023 0000 00010004 001f 01 000000 0000",
             // Another vendor's action.
             "ffff0010 00001234 0007 000f 00000000",
-            // A subtype without a value here: exit.
-            "ffff0010 00002320 0011 000000000000",
+            // A subtype without a value here: pop_queue.
+            "ffff0010 00002320 0005 000000000000",
             // A load into a field of the experimenter class.
             "ffff0018 00002320 0007 000f ffff0004 0000000000000005",
         ];
