@@ -15,12 +15,16 @@ endif
 
 export PATH := $(CURDIR)/$(PEERS)/bin:$(PATH)
 
-.PHONY: demo test accept bench check deps help
+# Of each fuzz target.
+SECONDS ?= 60
+
+.PHONY: demo test accept bench check deps fuzz help
 
 help:
 	@echo "demo    embedded fabric, controller, REST on 127.0.0.1:8080; a day in a minute"
 	@echo "test    everything needed for trust; as root on real Open vSwitch"
 	@echo "accept  the long forms of the tests"
+	@echo "fuzz    every fuzz target for SECONDS=60 each, with the stable compiler"
 	@echo "bench   benchmarks"
 	@echo "check   format, lints, licences, structure, documentation"
 	@echo "deps    what the tests need beside Rust (as root)"
@@ -33,6 +37,11 @@ test: deps
 
 accept: deps
 	FORESHADOW_LONG=1 $(RUN_TESTS) $(FILTER)
+	$(MAKE) fuzz SECONDS=600
+
+fuzz:
+	CARGO="$(CARGO)" fuzz/build.sh
+	fuzz/run.sh $(SECONDS)
 
 bench:
 	$(CARGO) run --release -- bench loop --json -

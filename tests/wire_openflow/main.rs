@@ -4,6 +4,7 @@
 mod skip;
 
 mod ovs;
+mod ovs_answers;
 mod ovs_rules;
 mod peers;
 mod properties;

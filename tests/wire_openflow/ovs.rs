@@ -16,7 +16,7 @@ use crate::{ovs_rules, skip};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Its processes end with this value.
-struct Ovs {
+pub(crate) struct Ovs {
     children: Vec<Child>,
     folder: tempfile::TempDir,
 }
@@ -82,7 +82,7 @@ impl Ovs {
         run(self.folder.path(), "ovs-appctl", &["--timeout=20", "netdev-dummy/receive", "p1", &hex]);
     }
 
-    fn connect(&self) -> Session {
+    pub(crate) fn connect(&self) -> Session {
         let stream = UnixStream::connect(self.folder.path().join("br.mgmt")).expect("connects");
         stream.set_read_timeout(Some(PATIENCE)).expect("sets");
         let mut session = Session { stream, buffer: Vec::new(), xid: 0 };
@@ -93,21 +93,27 @@ impl Ovs {
     }
 }
 
-struct Session {
+pub(crate) struct Session {
     stream: UnixStream,
     buffer: Vec<u8>,
     xid: u32,
 }
 
 impl Session {
-    fn send(&mut self, message: Message) -> u32 {
+    pub(crate) fn send(&mut self, message: Message) -> u32 {
+        self.send_with(|_| message)
+    }
+
+    /// The message may have to know its transaction id.
+    pub(crate) fn send_with(&mut self, message: impl FnOnce(u32) -> Message) -> u32 {
         self.xid += 1;
+        let message = message(self.xid);
         let bytes = Frame::new(self.xid, message).encode().expect("encodes");
         self.stream.write_all(&bytes).expect("writes");
         self.xid
     }
 
-    fn receive(&mut self) -> Frame {
+    pub(crate) fn receive(&mut self) -> Frame {
         loop {
             let bytes = self.receive_bytes();
             let frame = Frame::decode(&bytes).unwrap_or_else(|error| panic!("{error}: {bytes:02x?}"));
@@ -117,7 +123,7 @@ impl Session {
         }
     }
 
-    fn receive_bytes(&mut self) -> Vec<u8> {
+    pub(crate) fn receive_bytes(&mut self) -> Vec<u8> {
         loop {
             let framing = Framing::of(&self.buffer, MESSAGE_BYTES_MAX).expect("a stream of frames");
             if let Framing::Complete(length) = framing {
@@ -159,7 +165,7 @@ impl Session {
         }
     }
 
-    fn flows(&mut self) -> Vec<FlowStats> {
+    pub(crate) fn flows(&mut self) -> Vec<FlowStats> {
         let request = FlowStatsRequest {
             table_id: TABLE_ALL,
             out_port: port::ANY,
@@ -179,7 +185,7 @@ impl Session {
     }
 }
 
-fn start() -> Option<Ovs> {
+pub(crate) fn start() -> Option<Ovs> {
     let programs = ["ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-appctl"];
     skip::require("ovs", skip::missing_program(&programs)).then(Ovs::start)
 }

@@ -1,5 +1,7 @@
 //! Rules of every form that the data path uses, for a switch to report back.
 
+use std::net::Ipv4Addr;
+
 use foreshadow::types::PortNo;
 use foreshadow::wire::openflow::*;
 
@@ -53,6 +55,27 @@ fn matches() -> Vec<Match> {
         Match::any().with(Field::Reg(0), 3u32).with(Field::Reg(1), 4u32).with_masked(Field::Reg(15), 1u32, 1u32),
         ip().with_masked(Field::CtState, 0x21u32, 0x21u32).with(Field::CtZone, 7u16).with(Field::CtMark, 3u32),
         ip().with_masked(Field::CtState, 0x22u32, 0x3fu32).with_masked(Field::CtMark, 3u32, 0xffu32),
+        Match::any()
+            .with(Field::EthType, 0x8847u16)
+            .with(Field::MplsLabel, 16u32)
+            .with(Field::MplsTc, 1u8)
+            .with(Field::MplsBos, 1u8)
+            .with(Field::MplsTtl, 3u8),
+        ipv6().with_masked(Field::Ipv6Flabel, 5u32, 0xffu32),
+        ip().with(Field::IpProto, 132u8).with(Field::SctpSrc, 80u16).with(Field::SctpDst, 81u16),
+        ip().with_masked(Field::IpFrag, 1u8, 1u8),
+        ip().with(Field::CtLabel, 5u128),
+        ip().with_masked(Field::CtLabel, 5u128 << 64, 0xffu128 << 64),
+        Match::any().with(Field::PktMark, 5u32).with(Field::ConjId, 9u32),
+        Match::any().with(Field::TunIpv4Src, 1u32).with(Field::TunIpv4Dst, 2u32),
+        Match::any().with(Field::TunIpv6Src, 1u128).with(Field::TunIpv6Dst, 2u128),
+        Match::any().with(Field::TunGbpId, 1u16).with(Field::TunGbpFlags, 2u8),
+        ip().with_masked(Field::CtState, 0x22u32, 0x22u32)
+            .with(Field::CtNwProto, 6u8)
+            .with(Field::CtNwSrc, 1u32)
+            .with(Field::CtNwDst, 2u32)
+            .with(Field::CtTpSrc, 80u16)
+            .with(Field::CtTpDst, 81u16),
     ]
 }
 
@@ -91,6 +114,12 @@ fn learn(reverse: bool, limited: bool) -> Action {
             },
         ],
     }))
+}
+
+fn link_bundle(target: Option<Subfield>) -> Action {
+    let links = vec![2, 3, 4, 5, 6];
+    let bundle = LinkBundleAction { algorithm: 1, fields: 0, basis: 7, link_type: 2, links, target };
+    Action::LinkBundle(Box::new(bundle))
 }
 
 pub(crate) fn action_lists() -> Vec<Vec<Action>> {
@@ -181,6 +210,47 @@ pub(crate) fn action_lists() -> Vec<Vec<Action>> {
             Action::FinTimeout { fin_idle_timeout: 2, fin_hard_timeout: 5 },
         ],
         vec![Action::Group(1)],
+        vec![Action::Note(vec![1, 2, 3, 4, 5, 6]), Action::DecTtlFor(vec![1, 2, 3, 4, 5]), Action::Exit],
+        vec![Action::Controller { max_len: 64, controller_id: 5, reason: 1 }],
+        vec![Action::OutputTrunc { port: 1, max_len: 100 }],
+        vec![link_bundle(None), link_bundle(Some(Subfield::bits(Field::Reg(0), 0, 16)))],
+        vec![Action::Sample(SampleAction {
+            probability: 0x8000,
+            collector_set_id: 1,
+            observation_domain_id: 2,
+            observation_point_id: 3,
+        })],
+        vec![Action::CtClear, Action::output(PortNo(1))],
+        vec![ct(
+            1,
+            0xff,
+            vec![Action::Nat(NatAction {
+                flags: 1,
+                ipv4_min: Some(Ipv4Addr::new(10, 0, 0, 1)),
+                ipv4_max: Some(Ipv4Addr::new(10, 0, 0, 9)),
+                port_min: Some(1024),
+                port_max: Some(2048),
+                ..NatAction::default()
+            })],
+        )],
+        vec![ct(1, 0xff, vec![Action::set_field(Field::CtLabel, 5u128)])],
+        vec![Action::Conjunction { clause: 1, n_clauses: 3, id: 9 }],
+        vec![Action::RegLoad2(MatchField { field: Field::Reg(3), value: 5, mask: Some(0xff) })],
+        vec![Action::OutputReg2 { source: Subfield::bits(Field::Reg(0), 0, 16), max_len: 64 }],
+        vec![
+            Action::set_field(Field::XReg(1), 5u64),
+            Action::set_field(Field::XxReg(1), 6u128),
+            Action::set_field(Field::PktMark, 7u32),
+            Action::set_field(Field::TunIpv4Dst, 8u32),
+        ],
+        vec![
+            Action::PushMpls(0x8847),
+            Action::set_field(Field::MplsLabel, 16u32),
+            Action::SetMplsTtl(3),
+            Action::DecMplsTtl,
+            Action::PopMpls(0x0800),
+            Action::output(PortNo(1)),
+        ],
     ]
 }
 

@@ -17,6 +17,40 @@ fn from_hex(line: &str) -> Vec<u8> {
     line.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
+/// Actions of os-ken that this codec keeps as bytes: made for tests, only for OpenFlow 1.0, or of no use here.
+const KEPT_ACTIONS: &[&str] = &[
+    "OFPActionExperimenterUnknown",
+    "NXActionUnknown",
+    "NXActionPopQueue",
+    "NXActionSetQueue",
+    "NXActionDecTtl",
+    "NXActionResubmit",
+    "NXActionPushMpls",
+    "NXActionPopMpls",
+    "NXActionSetMplsTtl",
+    "NXActionDecMplsTtl",
+    "NXActionSetMplsLabel",
+    "NXActionSetMplsTc",
+    "NXActionSample2",
+    "NXActionController2",
+    "NXActionEncapEther",
+    "NXActionDecNshTtl",
+];
+
+/// No message and no field of a FLOW_MOD is only bytes or a number to this codec.
+fn has_a_name(message: &Message) -> bool {
+    use {MultipartReplyBody as Reply, MultipartRequestBody as Request};
+    match message {
+        Message::Other { .. } => false,
+        Message::MultipartRequest(request) => !matches!(request.body, Request::Other { .. }),
+        Message::MultipartReply(reply) => !matches!(reply.body, Reply::Other { .. }),
+        Message::FlowMod(flow) => {
+            flow.matching.canonical().fields.iter().all(|one| !matches!(one.field, Field::Other { .. }))
+        }
+        _ => true,
+    }
+}
+
 #[test]
 fn frames_of_os_ken_decode_and_encode_to_the_same_bytes() {
     let text = std::fs::read_to_string(data("os_ken_golden.txt")).expect("is in the repository");
@@ -29,11 +63,13 @@ fn frames_of_os_ken_decode_and_encode_to_the_same_bytes() {
         let frame = Frame::decode(&bytes).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(frame.encode().as_deref(), Ok(&bytes[..]), "{what}: {frame:?}");
         types.insert(frame.message.message_type());
+        let shown = format!("{frame:?}");
         if what.contains("packet out") {
             // What is known becomes a value: bytes are kept for the rest only.
-            let unknown = what.contains("NXActionNote") || what.contains("OFPActionPushMpls");
-            assert_eq!(format!("{frame:?}").contains("Other(["), unknown, "{what}: {frame:?}");
+            let unknown = KEPT_ACTIONS.iter().any(|name| what.contains(&format!("'{name}'")));
+            assert_eq!(shown.contains("Other(["), unknown, "{what}: {frame:?}");
         }
+        assert!(has_a_name(&frame.message), "{what}: {frame:?}");
     }
     let all: std::collections::BTreeSet<_> = samples::frames().iter().map(|f| f.message.message_type()).collect();
     assert!(all.is_subset(&types), "os-ken's frames lack types {:?}", all.difference(&types));
@@ -67,6 +103,22 @@ fn os_ken_reads_and_writes_our_frames_to_the_same_bytes() {
         .arg(data("os_ken_golden.py"))
         .arg("check")
         .arg(file.path())
+        .output()
+        .expect("starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    println!("{}", said.trim());
+}
+
+#[test]
+fn whatever_os_ken_knows_is_covered_or_named() {
+    let python = python();
+    if !skip::require("os-ken", python.clone().err()) {
+        return;
+    }
+    let output = Command::new(python.expect("found above"))
+        .arg(data("os_ken_golden.py"))
+        .arg("classes")
         .output()
         .expect("starts");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -124,6 +176,9 @@ fn tshark_finds_nothing_malformed() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     assert_eq!(tshark("openflow_v4").lines().count(), frames.len(), "all are dissected");
+    // It has no reader for these two parts, and looks for them beyond the message's end, in os-ken's frames as well.
+    let unread = ["Experimenter meter band body.", "Experimenter multipart reply body."];
     let malformed = tshark("_ws.malformed || openflow_v4 && _ws.expert.severity >= error");
-    assert_eq!(malformed, "", "{} of {} frames", malformed.lines().count(), frames.len());
+    let malformed: Vec<_> = malformed.lines().filter(|line| !unread.iter().any(|part| line.contains(part))).collect();
+    assert!(malformed.is_empty(), "{} of {} frames: {malformed:?}", malformed.len(), frames.len());
 }

@@ -34,6 +34,116 @@ fn session_messages() -> Vec<Message> {
     ]
 }
 
+fn bands() -> Vec<MeterBand> {
+    vec![
+        MeterBand { rate: 1000, burst: 10, kind: MeterBandKind::Drop },
+        MeterBand { rate: 500, burst: 5, kind: MeterBandKind::DscpRemark { prec_level: 2 } },
+        MeterBand { rate: 9, burst: 8, kind: MeterBandKind::Experimenter { experimenter: 0x1234, data: vec![] } },
+    ]
+}
+
+fn bundle_messages() -> Vec<Experimenter> {
+    let control = |control| Experimenter::BundleControl(BundleControl::new(7, control, bundle_flags::ORDERED));
+    let flow = ovs_rules::flows().swap_remove(0);
+    // Both frames have the same transaction id; `frames` sets the outer one's.
+    let add = BundleAdd {
+        bundle_id: 7,
+        flags: bundle_flags::ORDERED,
+        message: Frame::new(0, Message::FlowMod(flow)),
+        properties: vec![],
+    };
+    let mut messages: Vec<_> = (bundle_control::OPEN_REQUEST..=bundle_control::DISCARD_REPLY).map(control).collect();
+    messages.push(Experimenter::BundleAdd(Box::new(add)));
+    messages
+}
+
+/// Messages that change the switch otherwise than by flows and groups, and those that ask about it.
+fn other_messages() -> Vec<Message> {
+    let masks = AsyncConfig { packet_in: [7, 1], port_status: [6, 2], flow_removed: [5, 3] };
+    let flags = meter_flags::KBPS | meter_flags::BURST;
+    let mut messages = vec![
+        Message::Error(ErrorMessage {
+            error_type: error_type::EXPERIMENTER,
+            code: 2305,
+            data: [&[0x4f, 0x4e, 0x46, 0][..], &[9; 64]].concat(),
+        }),
+        Message::PortMod(PortMod {
+            port_no: PortNo(3),
+            hw_addr: MacAddr([2, 0, 0, 0, 0, 3]),
+            config: port_bits::CONFIG_PORT_DOWN,
+            mask: port_bits::CONFIG_PORT_DOWN,
+            advertise: 0,
+        }),
+        Message::TableMod(TableMod { table_id: 3, config: 3 }),
+        Message::QueueGetConfigRequest(port::ANY),
+        Message::QueueGetConfigReply(QueueConfig {
+            port: PortNo(3),
+            queues: vec![
+                Queue {
+                    queue_id: 1,
+                    port: PortNo(3),
+                    properties: vec![
+                        QueueProperty::MinRate(10),
+                        QueueProperty::MaxRate(900),
+                        QueueProperty::Experimenter { experimenter: 0x1234, data: vec![5; 8] },
+                    ],
+                },
+                Queue { queue_id: 2, port: PortNo(3), properties: vec![] },
+            ],
+        }),
+        Message::GetAsyncRequest,
+        Message::GetAsyncReply(masks),
+        Message::SetAsync(masks),
+    ];
+    use MeterModCommand::{Add, Delete, Modify};
+    for command in [Add, Modify, Delete] {
+        messages.push(Message::MeterMod(MeterMod { command, flags, meter_id: 1, bands: bands() }));
+    }
+    messages.extend(bundle_messages().into_iter().map(Message::Experimenter));
+    let role = RoleStatus { role: 3, reason: 0, generation_id: 5 };
+    messages.extend(
+        [
+            Experimenter::RoleStatus(role),
+            Experimenter::NiciraRoleRequest(1),
+            Experimenter::NiciraRoleReply(1),
+            Experimenter::SetPacketInFormat(2),
+            Experimenter::NiciraSetAsync(masks),
+            Experimenter::SetControllerId(5),
+            Experimenter::FlushConntrackZone(7),
+            Experimenter::Other { experimenter: 0x1234, exp_type: 5, body: vec![6; 12] },
+        ]
+        .map(Message::Experimenter),
+    );
+    messages
+}
+
+/// Of a table that can do everything.
+fn table_features() -> TableFeatures {
+    let ids = |kinds: &[u16]| kinds.iter().copied().map(FeatureId::of).collect::<Vec<_>>();
+    let fields =
+        || vec![OxmId { header: 0x8000_0004, experimenter: None }, OxmId { header: 0x8000_070c, experimenter: None }];
+    let both = |property: &dyn Fn(bool) -> TableProperty| [property(false), property(true)];
+    let properties = [
+        both(&|miss| TableProperty::Instructions { miss, ids: ids(&[1, 2, 3, 4, 5, 6]) }),
+        both(&|miss| TableProperty::NextTables { miss, tables: (1..12).collect() }),
+        both(&|miss| TableProperty::WriteActions { miss, ids: ids(&[0, 22]) }),
+        both(&|miss| TableProperty::ApplyActions { miss, ids: ids(&[0, 22, 25]) }),
+        [TableProperty::Match(fields()), TableProperty::Wildcards(fields())],
+        both(&|miss| TableProperty::WriteSetField { miss, fields: fields() }),
+        both(&|miss| TableProperty::ApplySetField { miss, fields: fields() }),
+        both(&|miss| TableProperty::Experimenter { miss, experimenter: 0x1234, exp_type: 5, data: vec![6; 4] }),
+    ];
+    TableFeatures {
+        table_id: 3,
+        name: "classify".into(),
+        metadata_match: u64::MAX,
+        metadata_write: 0xff,
+        config: 3,
+        max_entries: 1_000_000,
+        properties: properties.concat(),
+    }
+}
+
 fn port_description(n: u8) -> PortDescription {
     PortDescription {
         port_no: PortNo(n.into()),
@@ -68,6 +178,15 @@ fn requests() -> Vec<MultipartRequestBody> {
         Body::GroupStats(group::ALL),
         Body::GroupDescription,
         Body::PortDescription,
+        Body::Table,
+        Body::Queue(QueueStatsRequest { port: port::ANY, queue_id: QUEUE_ALL }),
+        Body::GroupFeatures,
+        Body::Meter(meter_id::ALL),
+        Body::MeterConfig(meter_id::ALL),
+        Body::MeterFeatures,
+        Body::TableFeatures(vec![]),
+        Body::TableFeatures(vec![table_features()]),
+        Body::Experimenter(ExperimenterMultipart { experimenter: 0x1234, exp_type: 5, body: vec![7; 8] }),
     ]
 }
 
@@ -126,6 +245,30 @@ fn replies() -> Vec<MultipartReplyBody> {
                 .collect(),
         ),
         Body::PortDescription(vec![port_description(1), port_description(2)]),
+        Body::Table(vec![TableStats { table_id: 3, active_count: 4, lookup_count: 5, matched_count: 6 }]),
+        Body::Queue(vec![QueueStats { port: 3, queue_id: 1, tx_bytes: 2, ..QueueStats::default() }]),
+        Body::GroupFeatures(GroupFeatures {
+            types: 15,
+            capabilities: 7,
+            max_groups: [1, 2, 3, 4],
+            actions: [5, 6, 7, 8],
+        }),
+        Body::Meter(vec![MeterStats {
+            meter_id: 1,
+            flow_count: 2,
+            bands: vec![(3, 4), (5, 6)],
+            ..MeterStats::default()
+        }]),
+        Body::MeterConfig(vec![MeterConfig { flags: meter_flags::PKTPS, meter_id: 1, bands: bands() }]),
+        Body::MeterFeatures(MeterFeatures {
+            max_meter: 200_000,
+            band_types: 6,
+            capabilities: 15,
+            max_bands: 8,
+            max_color: 0,
+        }),
+        Body::TableFeatures(vec![table_features()]),
+        Body::Experimenter(ExperimenterMultipart { experimenter: 0x1234, exp_type: 5, body: vec![7; 8] }),
     ]
 }
 
@@ -169,5 +312,12 @@ pub(crate) fn frames() -> Vec<Frame> {
     for body in replies() {
         messages.push(Message::MultipartReply(MultipartReply { more: false, body }));
     }
-    (1..).zip(messages).map(|(xid, message)| Frame::new(xid, message)).collect()
+    messages.extend(other_messages());
+    let framed = |(xid, mut message)| {
+        if let Message::Experimenter(Experimenter::BundleAdd(add)) = &mut message {
+            add.message.xid = xid;
+        }
+        Frame::new(xid, message)
+    };
+    (1..).zip(messages).map(framed).collect()
 }

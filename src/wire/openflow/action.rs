@@ -136,6 +136,9 @@ impl Action {
                 Self::RegMove { source: source.canonical(), target: target.canonical() }
             }
             Self::OutputReg { source, max_len } => Self::OutputReg { source: source.canonical(), max_len: *max_len },
+            Self::OutputReg2 { source, max_len } if source.field.canonical().code().experimenter.is_none() => {
+                Self::OutputReg { source: source.canonical(), max_len: *max_len }
+            }
             Self::Learn(learn) => Self::Learn(Box::new(learn.canonical())),
             Self::Ct(ct) => {
                 Self::Ct(Box::new(CtAction { exec: Self::canonical_list(&ct.exec), ..CtAction::clone(ct) }))

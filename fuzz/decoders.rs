@@ -1,0 +1,170 @@
+//! What has to hold of every decoder for any bytes: a value or an error, never a panic; and what is a value goes out and
+//! comes back as the same value. The fuzz targets and the test of the corpus (tests/fuzz_corpus.rs) share these.
+
+use std::path::Path;
+use std::time::Duration;
+
+use foreshadow::config::import::{Format, Options, import};
+use foreshadow::config::{check, parse_topology};
+use foreshadow::controller::recording::{Read, Reader};
+use foreshadow::network::bridge::Stations;
+use foreshadow::plan::Place;
+use foreshadow::types::{MacAddr, NodeIndex, PortNo, Timestamp};
+use foreshadow::wire::arp::Arp;
+use foreshadow::wire::dhcp::Dhcp;
+use foreshadow::wire::ethernet::Header;
+use foreshadow::wire::lldp::{Key, Probe, is_lldp};
+use foreshadow::wire::ndp::Neighbour;
+use foreshadow::wire::openflow::{Frame, Framing, MESSAGE_BYTES_MAX, Match, Message};
+
+/// A decoder by the name of its target and of its folder in the corpus.
+pub(crate) type Decoder = (&'static str, fn(&[u8]));
+
+#[allow(dead_code, reason = "a fuzz target uses one of them")]
+pub(crate) const ALL: &[Decoder] = &[
+    ("arp", arp),
+    ("config_file", config_file),
+    ("dhcp", dhcp),
+    ("ethernet", ethernet),
+    ("lldp", lldp),
+    ("ndp", ndp),
+    ("openflow_frame", openflow_frame),
+    ("recording", recording),
+    ("stations", stations),
+    ("topology_file", topology_file),
+];
+
+/// The key of the corpus' probes.
+const KEY: Key = Key([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
+
+/// A stream of messages, as a session reads it.
+pub(crate) fn openflow_frame(mut stream: &[u8]) {
+    while let Ok(Framing::Complete(length)) = Framing::of(stream, MESSAGE_BYTES_MAX) {
+        let (bytes, rest) = stream.split_at(length);
+        match Frame::decode(bytes) {
+            Ok(frame) => same_frame(&frame, bytes),
+            Err(error) => assert_ne!(error.error_code().0, 0, "a mistake has an error other than HELLO_FAILED"),
+        }
+        stream = rest;
+    }
+    let _ = Frame::decode(stream);
+}
+
+fn same_frame(frame: &Frame, bytes: &[u8]) {
+    let again = frame.encode().expect("what was decoded has a form on the wire");
+    assert!(again.len() <= bytes.len() + 8, "nothing grows but by padding");
+    assert_eq!(Frame::decode(&again).as_ref(), Ok(frame));
+    let stable = |matching: &Match| {
+        let canonical = matching.canonical();
+        assert_eq!(canonical.canonical(), canonical);
+        assert!(!matching.to_string().is_empty());
+    };
+    match &frame.message {
+        Message::FlowMod(flow) => stable(&flow.matching),
+        Message::PacketIn(packet) => stable(&packet.matching),
+        Message::FlowRemoved(flow) => stable(&flow.matching),
+        _ => {}
+    }
+}
+
+pub(crate) fn lldp(data: &[u8]) {
+    if let Ok(probe) = Probe::decode(data, KEY) {
+        assert!(is_lldp(data));
+        assert_eq!(Probe::decode(&probe.encode(MacAddr::GATEWAY, KEY), KEY), Ok(probe));
+    }
+}
+
+pub(crate) fn arp(data: &[u8]) {
+    if let Some(arp) = Arp::decode(data) {
+        assert_eq!(Arp::decode(&arp.encode()), Some(arp));
+    }
+    if let Some(arp) = Arp::decode_payload(data) {
+        assert_eq!(Arp::decode_payload(&arp.encode_payload()), Some(arp));
+    }
+}
+
+pub(crate) fn ethernet(data: &[u8]) {
+    if let Some((header, payload)) = Header::decode(data) {
+        let again = header.encode(payload);
+        let (came, came_payload) = Header::decode(&again).expect("a whole frame");
+        assert_eq!(came, header);
+        assert!(came_payload.starts_with(payload), "only padding is added");
+    }
+}
+
+pub(crate) fn ndp(data: &[u8]) {
+    if let Some(neighbour) = Neighbour::decode(data) {
+        assert_eq!(Neighbour::decode(&neighbour.encode()), Some(neighbour));
+    }
+}
+
+pub(crate) fn dhcp(data: &[u8]) {
+    let _ = Dhcp::decode_packet(data);
+    if let Some(message) = Dhcp::decode(data) {
+        assert_eq!(Dhcp::decode(&message.encode()), Some(message));
+    }
+}
+
+/// Topology files, and controller files that name no other file.
+pub(crate) fn config_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match parse_topology(Path::new("fuzzed.yaml"), text) {
+        Ok(topology) => {
+            let again = parse_topology(Path::new("again.yaml"), &topology.to_yaml());
+            assert_eq!(again.as_ref(), Ok(&topology));
+        }
+        Err(problems) => assert!(!problems.is_empty(), "what is refused has a reason"),
+    }
+    // A path could lead to a device that never ends.
+    if !text.contains(['/', '\\']) {
+        in_file(data, |path| {
+            let _ = check(path);
+        });
+    }
+}
+
+pub(crate) fn recording(data: &[u8]) {
+    in_file(data, |path| {
+        let Ok(mut reader) = Reader::open(path) else { return };
+        while let Ok(Read::Record(_)) = reader.next_record() {}
+    });
+}
+
+/// Topology files of every format: what is read passes our own checks, and equals itself when it was written and read again.
+pub(crate) fn topology_file(data: &[u8]) {
+    for format in Format::ALL.into_iter().map(Some).chain([None]) {
+        match import(Path::new("fuzz"), data, format, &Options::default()) {
+            Ok(imported) => {
+                let text = imported.topology.to_yaml_with(&imported.comments);
+                assert_eq!(parse_topology(Path::new("written.yaml"), &text), Ok(imported.topology));
+            }
+            Err(problems) => assert!(!problems.is_empty(), "what is refused has a reason"),
+        }
+    }
+}
+
+/// Frames that come in by edge ports, each after its port, the seconds since the last one, and its length: at most one
+/// reaction follows a frame, and the tables agree.
+pub(crate) fn stations(mut data: &[u8]) {
+    let mut stations = Stations::new();
+    let mut now = Timestamp::from_secs(1);
+    while let Some(([port, seconds, length], rest)) = data.split_first_chunk() {
+        let (frame, rest) = rest.split_at(rest.len().min(usize::from(*length)));
+        data = rest;
+        now = now + Duration::from_secs((*seconds).into());
+        let place = Place { node: NodeIndex(1 + u16::from(port % 2)), port: PortNo((*port).into()) };
+        assert!(stations.packet_in(place, frame, now).reactions.len() <= 1, "one reaction at most");
+        stations.poll(now);
+        assert!(stations.iter().map(|known| (&known.station, &known.place)).eq(stations.places().iter()));
+    }
+}
+
+/// Runs `read` on a file of these bytes. One file a thread: fuzzers run many times a second.
+fn in_file(data: &[u8], read: impl FnOnce(&Path)) {
+    let thread = format!("{:?}", std::thread::current().id());
+    let number: String = thread.chars().filter(char::is_ascii_digit).collect();
+    let path = std::env::temp_dir().join(format!("foreshadow-fuzz-{}-{number}", std::process::id()));
+    std::fs::write(&path, data).expect("the temporary folder can be written");
+    read(&path);
+    let _ = std::fs::remove_file(&path);
+}
