@@ -46,11 +46,36 @@ fn switch(from: &SwitchView) -> Switch {
         connected: from.connected,
         peer: from.peer.clone(),
         description: from.description.as_ref().map(description),
+        session: from.session.as_ref().map(session),
         ports: from.ports.iter().map(|each| port(from, each)).collect(),
         plan: plan(from),
         install_total: install_counts(&from.install_total),
         last_install: from.last_install.as_ref().map(install_counts),
         last_error: from.last_error.clone(),
+    }
+}
+
+fn session(from: &southbound::SessionStatus) -> Session {
+    let role = match from.role {
+        southbound::SessionRole::Equal => "equal",
+        southbound::SessionRole::Master => "master",
+        southbound::SessionRole::Slave => "slave",
+    };
+    Session {
+        role: role.into(),
+        round_trip_us: from.round_trip_us,
+        messages_in: from.messages_in.clone(),
+        messages_out: from.messages_out.clone(),
+        bytes_in: from.bytes_in,
+        bytes_out: from.bytes_out,
+        errors_in: from.errors_in,
+        errors_untied: from.errors_untied,
+        errors_out: from.errors_out,
+        malformed: from.malformed,
+        late_answers: from.late_answers,
+        dropped_packet_ins: from.dropped_packet_ins,
+        reconnects: from.reconnects,
+        auxiliary_connections: from.auxiliary_connections,
     }
 }
 

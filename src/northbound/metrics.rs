@@ -2,6 +2,7 @@
 //!
 //! Names follow the Prometheus conventions: base units, `_total` for what only grows, ratios in [0, 1].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use crate::controller::feed::Feed;
 use crate::controller::view::{SwitchView, View};
 use crate::policy::decision::RouterDecision;
-use crate::southbound::InstallCounts;
+use crate::southbound::{InstallCounts, SessionStatus};
 
 /// Media type of the answer.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -70,7 +71,8 @@ impl Collector for ViewCollector {
         load_metrics(&mut out, &view)?;
         decision_metrics(&mut out, &view)?;
         share_metrics(&mut out, &view)?;
-        switch_metrics(&mut out, &view)
+        switch_metrics(&mut out, &view)?;
+        session_metrics(&mut out, &view)
     }
 }
 
@@ -300,4 +302,55 @@ fn switch_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Value of the `event` label, and the count it stands for.
+type SessionEvent = (&'static str, fn(&SessionStatus) -> u64);
+
+fn session_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
+    let sessions =
+        || view.switches.iter().filter_map(|switch| Some((switch.node.as_str(), switch.session.as_ref()?)));
+    out.gauges(
+        "session_round_trip_seconds",
+        "From the last echo request to its reply",
+        sessions().map(|(node, session)| ([("node", node)], session.round_trip_us as f64 / 1e6)),
+    )?;
+    out.counters(
+        "session_messages",
+        "OpenFlow messages of the session by kind",
+        sessions().flat_map(|(node, session)| {
+            let each = |direction, kinds: &'_ BTreeMap<String, u64>| {
+                kinds.clone().into_iter().map(move |(kind, count)| (direction, kind, count))
+            };
+            let all: Vec<_> = each("in", &session.messages_in).chain(each("out", &session.messages_out)).collect();
+            all.into_iter().map(move |sample| (node, sample))
+        })
+        .collect::<Vec<_>>()
+        .iter()
+        .map(|(node, (direction, kind, count))| {
+            ([("node", *node), ("direction", *direction), ("kind", kind.as_str())], *count)
+        }),
+    )?;
+    out.counters(
+        "session_bytes",
+        "Bytes of the session",
+        sessions().flat_map(|(node, session)| {
+            let each = |direction, bytes| ([("node", node), ("direction", direction)], bytes);
+            [each("in", session.bytes_in), each("out", session.bytes_out)]
+        }),
+    )?;
+    let events: [SessionEvent; 5] = [
+        ("malformed", |s| s.malformed),
+        ("untied-error", |s| s.errors_untied),
+        ("late-answer", |s| s.late_answers),
+        ("dropped-packet-in", |s| s.dropped_packet_ins),
+        ("reconnect", |s| s.reconnects),
+    ];
+    out.counters(
+        "session_incidents",
+        "What went wrong in the session, by kind",
+        sessions().flat_map(|(node, session)| {
+            events.iter().map(move |(kind, value)| ([("node", node), ("kind", *kind)], value(session)))
+        }),
+    )
 }

@@ -3,6 +3,8 @@
 //! Numbers are finite and never null; a number that does not exist is absent, and its description says when. Times
 //! are RFC 3339 in UTC. The descriptions end up in the OpenAPI document.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
@@ -47,6 +49,10 @@ pub struct Switch {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub description: Option<Description>,
+    /// What the session has carried, as of its last echo; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub session: Option<Session>,
     pub ports: Vec<Port>,
     pub plan: Plan,
     /// Entries sent or left alone over all installs of this session.
@@ -59,6 +65,35 @@ pub struct Switch {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub last_error: Option<String>,
+}
+
+/// Counters of the session with a switch since it began.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Session {
+    /// What this controller is to the switch: `equal`, `master` or `slave`.
+    pub role: String,
+    /// From the last echo request to its reply.
+    pub round_trip_us: u64,
+    /// Messages from the switch by kind; kinds that never came are left out.
+    pub messages_in: BTreeMap<String, u64>,
+    /// Messages to the switch by kind; kinds that were never sent are left out.
+    pub messages_out: BTreeMap<String, u64>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Errors that the switch sent.
+    pub errors_in: u64,
+    /// Those among them that answer nothing this side waited for.
+    pub errors_untied: u64,
+    /// Errors sent to the switch: answers to malformed messages.
+    pub errors_out: u64,
+    pub malformed: u64,
+    /// Answers that came after their request was given up.
+    pub late_answers: u64,
+    /// Packet-ins that found no room on their way to the controller.
+    pub dropped_packet_ins: u64,
+    /// Earlier sessions of this switch with this controller.
+    pub reconnects: u64,
+    pub auxiliary_connections: u64,
 }
 
 /// Which plan a switch holds.

@@ -24,7 +24,7 @@ use crate::config::{LinkKind, PolicyKind, Protocol, Stage};
 use crate::controller::feed::Feed;
 use crate::controller::view::{HostView, LinkState, LinkView, ServiceShare, ServiceView, SwitchView, View};
 use crate::policy::decision::{Forecast, Load, RouterDecision, ShadowChoice, ShiftPhase};
-use crate::southbound::{Description, InstallCounts, Port, PortCounters};
+use crate::southbound::{Description, InstallCounts, Port, PortCounters, SessionStatus};
 use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo, Timestamp};
 
 const NOON: Timestamp = Timestamp::from_secs(1_767_268_800);
@@ -48,7 +48,15 @@ fn switch(id: &str, index: u16, stage: Stage, connected: bool) -> SwitchView {
         connected,
         peer: connected.then(|| "127.0.0.1:40000".to_owned()),
         description: connected.then(|| Description { manufacturer: "Nicira, Inc.".into(), ..Default::default() }),
-        session: None,
+        session: connected.then(|| SessionStatus {
+            round_trip_us: 250,
+            messages_in: BTreeMap::from([("hello".to_owned(), 1), ("packet-in".to_owned(), 40)]),
+            messages_out: BTreeMap::from([("hello".to_owned(), 1)]),
+            bytes_in: 4_000,
+            malformed: 2,
+            reconnects: 1,
+            ..SessionStatus::default()
+        }),
         ports: if connected { vec![port] } else { vec![] },
         counters: if connected { BTreeMap::from([(PortNo(1), counters)]) } else { BTreeMap::new() },
         installed: 7,

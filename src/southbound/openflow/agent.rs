@@ -283,6 +283,9 @@ impl SwitchAgent {
             SessionEvent::Failed { xid, owner: Owner::Installer, error } => {
                 self.installer.failed(xid, &error, &mut self.session, now);
             }
+            SessionEvent::Failed { xid, owner: Owner::Setup, error } => {
+                tracing::debug!(peer = %self.peer, xid, %error, "a wish was refused; the session goes on without it");
+            }
             SessionEvent::Failed { xid, owner, error } => {
                 tracing::warn!(peer = %self.peer, xid, ?owner, %error, "a message was refused");
                 match owner {

@@ -117,6 +117,11 @@ impl Difference {
     pub fn is_empty(&self) -> bool {
         self.make.is_empty() && self.remove.is_empty()
     }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.make.iter().chain(&self.remove).map(Vec::len).sum()
+    }
 }
 
 /// What turns `installed` into `wanted`.

@@ -48,6 +48,16 @@ const TYPES: &[(&str, &[&str])] = &[
     ("ROLE_REQUEST_FAILED", &["STALE", "UNSUP", "BAD_ROLE"]),
 ];
 
+/// Errors of bundles (EXT-230) come as an experimenter's, from this code on.
+const BUNDLE_FIRST: u16 = 2300;
+#[rustfmt::skip]
+const BUNDLE_CODES: &[&str] = &[
+    "UNKNOWN", "EPERM", "BAD_ID", "BUNDLE_EXIST", "BUNDLE_CLOSED", "OUT_OF_BUNDLES", "BAD_TYPE", "BAD_FLAGS",
+    "MSG_BAD_LEN", "MSG_BAD_XID", "MSG_UNSUP", "MSG_CONFLICT", "MSG_TOO_MANY", "MSG_FAILED", "TIMEOUT",
+    "BUNDLE_IN_PROGRESS",
+];
+const EXPERIMENTER: u16 = 0xffff;
+
 /// What an error means for whoever runs the controller, where its name does not say so.
 pub(super) fn hint(error_type: u16, code: u16) -> &'static str {
     match (error_type, code) {
@@ -59,6 +69,11 @@ pub(super) fn hint(error_type: u16, code: u16) -> &'static str {
 
 /// `BAD_ACTION/BAD_OUT_PORT (2/4)`; numbers alone where the specification has no name.
 pub fn error_text(error_type: u16, code: u16) -> String {
+    if error_type == EXPERIMENTER
+        && let Some(name) = code.checked_sub(BUNDLE_FIRST).and_then(|at| BUNDLE_CODES.get(usize::from(at)))
+    {
+        return format!("BUNDLE_FAILED/{name} ({error_type}/{code})");
+    }
     match TYPES.get(usize::from(error_type)) {
         Some((name, codes)) => match codes.get(usize::from(code)) {
             Some(code_name) => format!("{name}/{code_name} ({error_type}/{code})"),
@@ -81,5 +96,6 @@ mod tests {
         assert_eq!(error_text(1, 10), "BAD_REQUEST/IS_SLAVE (1/10)");
         assert_eq!(error_text(1, 99), "BAD_REQUEST (1/99)");
         assert_eq!(error_text(0xffff, 7), "error 65535/7");
+        assert_eq!(error_text(0xffff, 2313), "BUNDLE_FAILED/MSG_FAILED (65535/2313)");
     }
 }

@@ -8,7 +8,7 @@ use crate::southbound::{Description, Port, SessionRole};
 use crate::types::DatapathId;
 use crate::wire::openflow::{
     ErrorMessage, Features, Frame, Hello, Message, MultipartReplyBody, MultipartRequest, MultipartRequestBody,
-    PortStatus, Role, SwitchConfig,
+    PortStatus, Role, RoleStatus, SwitchConfig,
 };
 
 /// `ofp_controller_role` (section 7.3.9).
@@ -84,6 +84,7 @@ impl Session {
         }
         self.phase = Phase::Describe;
         self.send(Message::SetConfig(SwitchConfig { flags: 0, miss_send_len: self.settings.miss_send_len }));
+        self.ask(Owner::Setup, Awaits::Barrier, Message::SetAsync(self.settings.asynchronous));
         if let RoleSetting::Master { generation } = self.settings.role {
             self.gathered.role_awaited = true;
             let wish = Role { role: role::MASTER, generation_id: generation };
@@ -113,6 +114,17 @@ impl Session {
         self.role = role_of(granted.role);
         self.gathered.role_awaited = false;
         self.rise();
+    }
+
+    /// The switch says that this controller's role was changed (EXT-191).
+    pub(super) fn take_role_status(&mut self, status: RoleStatus) {
+        let reason = match status.reason {
+            0 => "another controller asked to be master",
+            1 => "the switch's configuration changed",
+            _ => "an experimenter's reason",
+        };
+        self.role = role_of(status.role);
+        self.events.push_back(SessionEvent::RoleChanged { role: self.role, reason });
     }
 
     /// Without the role that was asked for because a newer master is known, this controller has no business here. A
@@ -174,7 +186,7 @@ impl Session {
     }
 }
 
-pub(super) fn role_of(wire: u32) -> SessionRole {
+fn role_of(wire: u32) -> SessionRole {
     match wire {
         role::MASTER => SessionRole::Master,
         role::SLAVE => SessionRole::Slave,

@@ -4,29 +4,29 @@
 //! been confirmed by a barrier; a generation is reported as installed only when the barrier after its last message
 //! was answered and no message was refused; whatever was refused is reported and tried again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::difference::{Change, Difference, difference};
+use super::difference::{Change, difference};
 use super::session::Session;
 use super::state::{FlowEntry, FlowKey, GroupEntry, SwitchState};
 use super::vocabulary::{Answer, Owner, RequestError, SendError};
+use super::work::{Awaited, Step, What, Work};
 use crate::plan::Generation;
 use crate::southbound::InstallCounts;
 use crate::types::Timestamp;
 use crate::wire::openflow::{
-    FlowStats, FlowStatsRequest, GroupDescription, Match, Message, MultipartReplyBody, MultipartRequest,
-    MultipartRequestBody, TABLE_ALL, group, port,
+    BundleControl, Experimenter, FlowStats, FlowStatsRequest, GroupDescription, Match, Message, MultipartReplyBody, MultipartRequest,
+    MultipartRequestBody, TABLE_ALL, bundle_control, bundle_flags, group, port,
 };
 
-/// Changes between two barriers that are waited for. It bounds what one refusal leaves in doubt and, with
-/// [`OUTPUT_HIGH_WATER_BYTES`], the memory that a large plan takes on its way.
-pub(super) const BATCH_MAX: usize = 2_000;
 /// No further change is encoded while so much waits for the socket.
 pub(super) const OUTPUT_HIGH_WATER_BYTES: usize = 1 << 20;
-/// Refusals quoted in one report; the rest is counted.
-const QUOTED_MAX: usize = 4;
+/// A switch has so long to open the first bundle; one that says nothing takes none.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+/// All or nothing, in the order given: what the ordinary path has barriers and waiting for.
+const BUNDLE_FLAGS: u16 = bundle_flags::ATOMIC | bundle_flags::ORDERED;
 
 /// Time-outs of the installer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct InstallSettings {
     pub retry_min: Duration,
     /// The wait grows no longer than this, and the installer never gives up.
     pub retry_max: Duration,
+    /// So many changes at once go as a bundle, where the switch takes bundles; fewer are not worth its round trips.
+    pub bundle_min: usize,
 }
 
 impl Default for InstallSettings {
@@ -45,6 +47,7 @@ impl Default for InstallSettings {
             answer_timeout: Duration::from_secs(10),
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(30),
+            bundle_min: 100,
         }
     }
 }
@@ -78,9 +81,18 @@ pub enum InstallEvent {
 }
 
 #[derive(Clone, Debug)]
-struct Wanted {
-    generation: Generation,
-    state: Arc<SwitchState>,
+pub(super) struct Wanted {
+    pub(super) generation: Generation,
+    pub(super) state: Arc<SwitchState>,
+}
+
+/// Whether a switch takes bundles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bundles {
+    Untried,
+    Taken,
+    /// Refused, or one of them failed: the ordinary path says which change is at fault.
+    Not,
 }
 
 #[derive(Debug)]
@@ -104,28 +116,6 @@ struct Reading {
     groups: Option<Vec<GroupDescription>>,
 }
 
-#[derive(Debug)]
-enum Step {
-    Change(Change),
-    /// A barrier that is not waited for.
-    Order,
-    /// A barrier that is.
-    Settle,
-}
-
-/// A difference on its way to the switch.
-#[derive(Debug)]
-struct Work {
-    target: Wanted,
-    make: VecDeque<Step>,
-    remove: VecDeque<Step>,
-    in_flight: HashMap<u32, Change>,
-    /// The barrier that is waited for, and until when.
-    barrier: Option<(u32, Timestamp)>,
-    refused: Vec<String>,
-    refused_count: usize,
-}
-
 /// The machine. It belongs to one session: a new session starts with a new installer, which reads first.
 #[derive(Debug)]
 pub struct Installer {
@@ -143,6 +133,8 @@ pub struct Installer {
     /// An installation has succeeded or failed.
     tried: bool,
     phase: Phase,
+    bundles: Bundles,
+    next_bundle: u32,
     failures: u32,
     /// The state whose installation failed last.
     failed: Option<Arc<SwitchState>>,
@@ -163,6 +155,8 @@ impl Installer {
             held: false,
             tried: false,
             phase: Phase::Idle,
+            bundles: Bundles::Untried,
+            next_bundle: 1,
             failures: 0,
             failed: None,
             counts: InstallCounts::default(),
@@ -226,7 +220,7 @@ impl Installer {
         match &self.phase {
             Phase::Idle => None,
             Phase::Reading(reading) => Some(reading.deadline),
-            Phase::Sending(work) => work.barrier.map(|(_, deadline)| deadline),
+            Phase::Sending(work) => work.awaited.map(|awaited| awaited.deadline),
             Phase::BackOff { until } => Some(*until),
         }
     }
@@ -241,10 +235,15 @@ impl Installer {
                     self.fail(format!("the switch did not tell what it holds within {limit:?}"), now);
                 }
                 Phase::Sending(work) => {
-                    for xid in work.in_flight.keys().chain(work.barrier.iter().map(|(xid, _)| xid)) {
+                    for xid in work.in_flight.keys().chain(work.awaited.iter().map(|awaited| &awaited.xid)) {
                         session.forget(*xid);
                     }
-                    self.fail(format!("no answer to a barrier within {:?}", self.settings.answer_timeout), now);
+                    match work.awaited.map_or(What::Barrier, |awaited| awaited.what) {
+                        What::Opened => self.without_bundles("no answer"),
+                        what => {
+                            self.fail(format!("no answer to {} within {:?}", what.name(), self.settings.answer_timeout), now);
+                        }
+                    }
                 }
                 Phase::BackOff { .. } | Phase::Idle => self.phase = Phase::Idle,
             }
@@ -272,10 +271,20 @@ impl Installer {
                     self.phase = Phase::Idle;
                 }
             }
-            (Phase::Sending(work), Answer::Barrier) if work.barrier.is_some_and(|(barrier, _)| barrier == xid) => {
-                work.barrier = None;
+            (Phase::Sending(work), Answer::Barrier) if work.awaits(xid) == Some(What::Barrier) => {
+                work.awaited = None;
                 self.settle();
             }
+            (Phase::Sending(work), Answer::Bundle(control)) => match (work.awaits(xid), control.control) {
+                (Some(What::Opened), bundle_control::OPEN_REPLY) => {
+                    work.awaited = None;
+                    self.bundles = Bundles::Taken;
+                }
+                (Some(What::Committed), bundle_control::COMMIT_REPLY) => {
+                    (work.awaited, work.bundle) = (None, None);
+                }
+                _ => {}
+            },
             _ => {}
         }
         self.pump(session, now);
@@ -292,13 +301,36 @@ impl Installer {
             Phase::Sending(work) => {
                 if let Some(change) = work.in_flight.remove(&xid) {
                     work.refuse(&change, error);
-                } else if work.barrier.is_some_and(|(barrier, _)| barrier == xid) {
-                    self.fail(format!("barrier: {error}"), now);
+                } else {
+                    match work.awaits(xid) {
+                        Some(What::Opened) => self.without_bundles(&error.to_string()),
+                        Some(What::Committed) => self.bundle_failed(&error.to_string(), now),
+                        Some(What::Barrier) => self.fail(format!("barrier: {error}"), now),
+                        None => {}
+                    }
                 }
             }
             _ => {}
         }
         self.pump(session, now);
+    }
+
+    /// The switch opens no bundle: nothing of it was sent, so the rest of the difference goes the ordinary way.
+    fn without_bundles(&mut self, why: &str) {
+        tracing::debug!(why, "the switch takes no bundles");
+        self.bundles = Bundles::Not;
+        self.phase = Phase::Idle;
+    }
+
+    /// Nothing of the bundle has taken effect. The next attempt goes the ordinary way, which takes what can be taken and
+    /// names what cannot.
+    fn bundle_failed(&mut self, error: &str, now: Timestamp) {
+        self.bundles = Bundles::Not;
+        let refused = match &self.phase {
+            Phase::Sending(work) if work.refused_count > 0 => format!(" ({})", work.report()),
+            _ => String::new(),
+        };
+        self.fail(format!("bundle: {error}{refused}; from now on without bundles"), now);
     }
 
     /// Everything sent before the barrier that was not refused is in the switch.
@@ -349,7 +381,8 @@ impl Installer {
             self.finish(wanted);
             return false;
         }
-        self.phase = Phase::Sending(Box::new(Work::new(wanted, difference)));
+        let bundled = self.bundles != Bundles::Not && difference.len() >= self.settings.bundle_min;
+        self.phase = Phase::Sending(Box::new(Work::new(wanted, difference, bundled)));
         true
     }
 
@@ -380,7 +413,7 @@ impl Installer {
     /// Sends one step; false if it has to wait or is done.
     fn send_next(&mut self, session: &mut Session, now: Timestamp) -> bool {
         let Phase::Sending(work) = &mut self.phase else { return false };
-        if work.barrier.is_some() || session.output_len() > OUTPUT_HIGH_WATER_BYTES {
+        if work.awaited.is_some() || session.output_len() > OUTPUT_HIGH_WATER_BYTES {
             return false;
         }
         // Nothing is taken away while something is missing that should replace it.
@@ -402,32 +435,75 @@ impl Installer {
                 self.finish(target);
                 newest.is_some_and(|newest| newest.generation != generation)
             }
-            Some(Step::Change(change)) => match session.request(Owner::Installer, change.message()) {
-                Ok(xid) => {
-                    work.in_flight.insert(xid, change);
-                    true
-                }
-                Err(error @ SendError::Unencodable(_)) => {
-                    work.refuse(&change, &error);
-                    true
-                }
-                Err(SendError::NotUp | SendError::Full { .. }) => {
-                    work.make.push_front(Step::Change(change));
-                    false
-                }
-            },
+            Some(Step::Change(change)) => self.send_change(change, session),
             Some(Step::Order) => session.request(Owner::Ordering, Message::BarrierRequest).is_ok(),
-            Some(Step::Settle) => match session.request(Owner::Installer, Message::BarrierRequest) {
-                Ok(xid) => {
-                    work.barrier = Some((xid, now + self.settings.answer_timeout));
-                    false
+            Some(Step::Settle) => self.send_awaited(Step::Settle, session, now),
+            Some(Step::Open) => {
+                work.bundle = Some(self.next_bundle);
+                self.next_bundle = self.next_bundle.wrapping_add(1);
+                self.send_awaited(Step::Open, session, now)
+            }
+            Some(Step::Commit) if work.refused_count > 0 => {
+                // What was refused would be missing: none of it is to take effect.
+                if let Some(bundle) = work.bundle {
+                    let discard = BundleControl::new(bundle, bundle_control::DISCARD_REQUEST, BUNDLE_FLAGS);
+                    let discard = Message::Experimenter(Experimenter::BundleControl(discard));
+                    // Should it not go out, the switch forgets the bundle by itself.
+                    let _ = session.request(Owner::Setup, discard);
                 }
-                Err(_) => {
-                    work.make.push_front(Step::Settle);
-                    false
-                }
-            },
+                self.bundle_failed("a message was refused", now);
+                false
+            }
+            Some(Step::Commit) => self.send_awaited(Step::Commit, session, now),
         }
+    }
+
+    /// Sends a change, to the bundle if one is open; false if it has to wait.
+    fn send_change(&mut self, change: Change, session: &mut Session) -> bool {
+        let Phase::Sending(work) = &mut self.phase else { return false };
+        let sent = match work.bundle {
+            Some(bundle) => session.request_in_bundle(Owner::Installer, bundle, BUNDLE_FLAGS, change.message()),
+            None => session.request(Owner::Installer, change.message()),
+        };
+        match sent {
+            Ok(xid) => {
+                work.in_flight.insert(xid, change);
+                true
+            }
+            Err(error @ SendError::Unencodable(_)) => {
+                work.refuse(&change, &error);
+                true
+            }
+            Err(SendError::NotUp | SendError::Full { .. }) => {
+                work.make.push_front(Step::Change(change));
+                false
+            }
+        }
+    }
+
+    /// Sends what must be answered before anything else goes out.
+    fn send_awaited(&mut self, step: Step, session: &mut Session, now: Timestamp) -> bool {
+        let Phase::Sending(work) = &mut self.phase else { return false };
+        let limit = self.settings.answer_timeout;
+        let (what, within) = match step {
+            Step::Open => (What::Opened, limit.min(OPEN_WITHIN)),
+            Step::Commit => (What::Committed, limit),
+            Step::Change(_) | Step::Order | Step::Settle => (What::Barrier, limit),
+        };
+        let bundle = |control| {
+            let control = BundleControl::new(work.bundle.unwrap_or_default(), control, BUNDLE_FLAGS);
+            Message::Experimenter(Experimenter::BundleControl(control))
+        };
+        let message = match what {
+            What::Barrier => Message::BarrierRequest,
+            What::Opened => bundle(bundle_control::OPEN_REQUEST),
+            What::Committed => bundle(bundle_control::COMMIT_REQUEST),
+        };
+        match session.request(Owner::Installer, message) {
+            Ok(xid) => work.awaited = Some(Awaited { xid, deadline: now + within, what }),
+            Err(_) => work.make.push_front(step),
+        }
+        false
     }
 
     fn finish(&mut self, target: Wanted) {
@@ -461,56 +537,6 @@ impl Installer {
             error: format!("{error}; next attempt in {wait:?}"),
         });
     }
-}
-
-impl Work {
-    fn new(target: Wanted, difference: Difference) -> Self {
-        Self {
-            target,
-            make: steps(difference.make),
-            remove: steps(difference.remove),
-            in_flight: HashMap::new(),
-            barrier: None,
-            refused: Vec::new(),
-            refused_count: 0,
-        }
-    }
-
-    fn refuse(&mut self, change: &Change, error: &impl std::fmt::Display) {
-        self.refused_count += 1;
-        if self.refused.len() < QUOTED_MAX {
-            self.refused.push(format!("{change}: {error}"));
-        }
-    }
-
-    fn report(&self) -> String {
-        let more = self.refused_count - self.refused.len();
-        let quoted = self.refused.join("; ");
-        if more == 0 { quoted } else { format!("{quoted}; and {more} more") }
-    }
-}
-
-/// Levels kept apart by barriers; one that is waited for at the end and after every [`BATCH_MAX`] changes.
-fn steps(levels: Vec<Vec<Change>>) -> VecDeque<Step> {
-    let mut steps = VecDeque::new();
-    let mut since_settled = 0;
-    for level in levels {
-        if since_settled > 0 {
-            steps.push_back(Step::Order);
-        }
-        for change in level {
-            if since_settled == BATCH_MAX {
-                steps.push_back(Step::Settle);
-                since_settled = 0;
-            }
-            steps.push_back(Step::Change(change));
-            since_settled += 1;
-        }
-    }
-    if since_settled > 0 {
-        steps.push_back(Step::Settle);
-    }
-    steps
 }
 
 /// The switch's answers as a comparable state. The mask of the request is applied again, for switches that ignore it.

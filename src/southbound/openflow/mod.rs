@@ -18,6 +18,7 @@ mod refusals;
 mod session;
 pub mod state;
 mod vocabulary;
+mod work;
 
 pub use agent::{AgentSettings, StartSettings, SwitchAgent};
 pub use collect::{CollectSettings, Collector, Housekeeper};

@@ -16,7 +16,7 @@ use super::vocabulary::{Answer, CloseReason, Owner, Phase, RequestError, SendErr
 use crate::southbound::{Port, SessionRole};
 use crate::types::{DatapathId, Timestamp};
 use crate::wire::openflow::{
-    DecodeError, ErrorMessage, Frame, Hello, Message, MultipartReply, PortDescription, port_bits,
+    BundleAdd, DecodeError, ErrorMessage, Experimenter, Frame, Hello, Message, MultipartReply, PortDescription, port_bits,
 };
 
 /// Wire version of OpenFlow 1.3, the only one spoken.
@@ -48,6 +48,8 @@ pub(super) enum Awaits {
     Barrier,
     BarrierReply,
     RoleReply,
+    BundleReply,
+    AsyncReply,
     Multipart(Assembly),
 }
 
@@ -207,18 +209,40 @@ impl Session {
 
     /// Sends a message and remembers it under the returned xid until its answer, its error or a barrier comes.
     pub fn request(&mut self, owner: Owner, message: Message) -> Result<u32, SendError> {
+        self.submit(owner, |_| message)
+    }
+
+    /// Adds a message to a bundle that is open.
+    pub fn request_in_bundle(
+        &mut self,
+        owner: Owner,
+        bundle_id: u32,
+        flags: u16,
+        message: Message,
+    ) -> Result<u32, SendError> {
+        self.submit(owner, |xid| {
+            let message = Frame { version: VERSION, xid, message };
+            let add = BundleAdd { bundle_id, flags, message, properties: Vec::new() };
+            Message::Experimenter(Experimenter::BundleAdd(Box::new(add)))
+        })
+    }
+
+    fn submit(&mut self, owner: Owner, message: impl FnOnce(u32) -> Message) -> Result<u32, SendError> {
         if self.phase != Phase::Up {
             return Err(SendError::NotUp);
         }
-        let forgettable = matches!(owner, Owner::Packet | Owner::Housekeeping | Owner::Ordering)
+        let xid = self.take_xid();
+        let message = message(xid);
+        let forgettable = matches!(owner, Owner::Packet | Owner::Housekeeping | Owner::Ordering | Owner::Setup)
             && !matches!(message, Message::MultipartRequest(_));
         if !forgettable && self.outstanding.len() >= self.settings.outstanding_max + self.forgettable.len() {
             return Err(SendError::Full { max: self.settings.outstanding_max });
         }
-        let xid = self.take_xid();
         let awaits = match &message {
             Message::MultipartRequest(request) => Awaits::Multipart(Assembly::expecting(&request.body)),
             Message::BarrierRequest => Awaits::BarrierReply,
+            Message::GetAsyncRequest => Awaits::AsyncReply,
+            Message::Experimenter(Experimenter::BundleControl(_)) => Awaits::BundleReply,
             _ => Awaits::Barrier,
         };
         let bytes = Frame { version: VERSION, xid, message }.encode()?;
@@ -294,7 +318,7 @@ impl Session {
         }
         if version != VERSION && !matches!(message_type, TYPE_HELLO | TYPE_ERROR) {
             let why = format!("expected version {VERSION}, came {version}");
-            return self.malformed(raw, code::BAD_VERSION, why);
+            return self.malformed(raw, (code::BAD_REQUEST, code::BAD_VERSION), why);
         }
         match Frame::decode(raw) {
             Ok(frame) => self.take_message(frame, raw),
@@ -306,11 +330,7 @@ impl Session {
         let header: &[u8; HEADER_BYTES] = raw.first_chunk().expect("a frame is never shorter than its header");
         let xid = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
         const MULTIPART_REPLY: u8 = 19;
-        let reason = match error {
-            DecodeError::Truncated { .. } | DecodeError::Length { .. } => code::BAD_LEN,
-            _ if header[1] == MULTIPART_REPLY => code::BAD_MULTIPART,
-            _ => code::BAD_TYPE,
-        };
+        let proper = error.error_code();
         let text = error.to_string();
         // An answer that cannot be read will not come again: whoever waits for it must know.
         if header[1] == MULTIPART_REPLY
@@ -318,16 +338,16 @@ impl Session {
         {
             self.fail(xid, request.owner, RequestError::Malformed(error));
         }
-        self.malformed(raw, reason, text);
+        self.malformed(raw, proper, text);
     }
 
-    /// Answers a malformed frame with BAD_REQUEST, counts it, and gives up on a peer that sends too many.
-    fn malformed(&mut self, raw: &[u8], reason: u16, why: String) {
+    /// Answers a malformed frame with the error that fits, counts it, and gives up on a peer that sends too many.
+    fn malformed(&mut self, raw: &[u8], (error_type, code): (u16, u16), why: String) {
         let header: &[u8; HEADER_BYTES] = raw.first_chunk().expect("a frame is never shorter than its header");
         self.counters.malformed += 1;
         // An error about an error could go back and forth for ever.
         if header[1] != TYPE_ERROR {
-            self.send_error(header, code::BAD_REQUEST, reason, raw);
+            self.send_error(header, error_type, code, raw);
         }
         if !matches!(self.phase, Phase::Up | Phase::Auxiliary) {
             self.close(CloseReason::Handshake { why });
@@ -348,17 +368,24 @@ impl Session {
             Message::BarrierReply => self.take_barrier(xid),
             Message::RoleReply(role) => self.take_role(xid, role),
             Message::PortStatus(_) | Message::PacketIn(_) | Message::FlowRemoved(_) => self.told(frame.message),
-            Message::GetConfigReply(_)
-            | Message::Experimenter(_)
-            | Message::GetAsyncReply(_)
-            | Message::QueueGetConfigReply(_) => {}
+            Message::Experimenter(Experimenter::RoleStatus(status)) if self.phase == Phase::Up => {
+                self.take_role_status(status);
+            }
+            Message::Experimenter(Experimenter::BundleControl(control)) => {
+                self.take_answer(xid, |awaits| matches!(awaits, Awaits::BundleReply), Answer::Bundle(control));
+            }
+            Message::GetAsyncReply(config) => {
+                self.take_answer(xid, |awaits| matches!(awaits, Awaits::AsyncReply), Answer::Async(config));
+            }
+            Message::GetConfigReply(_) | Message::Experimenter(_) | Message::QueueGetConfigReply(_) => {}
             Message::Other { message_type, .. } if message_type <= MESSAGE_TYPE_MAX => {}
             Message::Other { message_type, .. } => {
-                self.malformed(raw, code::BAD_TYPE, format!("expected a type OpenFlow 1.3 knows, came {message_type}"));
+                let why = format!("expected a type OpenFlow 1.3 knows, came {message_type}");
+                self.malformed(raw, (code::BAD_REQUEST, code::BAD_TYPE), why);
             }
             _ => {
                 let why = format!("expected what a switch sends, came message type {}", raw[1]);
-                self.malformed(raw, code::BAD_TYPE, why);
+                self.malformed(raw, (code::BAD_REQUEST, code::BAD_TYPE), why);
             }
         }
     }
@@ -430,9 +457,21 @@ impl Session {
                 let why = error.to_string();
                 self.fail(xid, owner, RequestError::Unusable(error));
                 if mismatch {
-                    self.malformed(raw, code::BAD_MULTIPART, why);
+                    self.malformed(raw, (code::BAD_REQUEST, code::BAD_MULTIPART), why);
                 }
             }
+        }
+    }
+
+    /// An answer of one message, which belongs to a request of its kind.
+    fn take_answer(&mut self, xid: u32, is_meant: fn(&Awaits) -> bool, answer: Answer) {
+        match self.outstanding.get(&xid) {
+            Some(request) if is_meant(&request.awaits) => {
+                let owner = request.owner;
+                self.outstanding.remove(&xid);
+                self.events.push_back(SessionEvent::Answered { xid, owner, answer });
+            }
+            Some(_) | None => self.counters.late_answers += 1,
         }
     }
 

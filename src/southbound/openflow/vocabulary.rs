@@ -8,7 +8,9 @@ use super::errors::{error_text, hint};
 use super::multipart::AssemblyError;
 use crate::southbound::{Description, Port, SessionRole};
 use crate::types::DatapathId;
-use crate::wire::openflow::{DecodeError, EncodeError, FlowRemoved, MultipartReplyBody, PacketIn, PortStatus};
+use crate::wire::openflow::{
+    AsyncConfig, BundleControl, DecodeError, EncodeError, FlowRemoved, MultipartReplyBody, PacketIn, PortStatus,
+};
 
 /// Time-outs and bounds of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct SessionSettings {
     pub echo_timeout: Duration,
     /// What this controller wants to be to the switch.
     pub role: RoleSetting,
+    /// What the switch is to tell unasked, by role and reason.
+    pub asynchronous: AsyncConfig,
     /// Longest frame taken (a header can say at most 65,535).
     pub frame_bytes_max: usize,
     /// One malformed frame more than this closes the session.
@@ -44,6 +48,7 @@ impl Default for SessionSettings {
             echo_interval: Duration::from_secs(5),
             echo_timeout: Duration::from_secs(5),
             role: RoleSetting::Equal,
+            asynchronous: USED,
             frame_bytes_max: usize::from(u16::MAX),
             malformed_max: 100,
             outstanding_max: 4_096,
@@ -54,6 +59,10 @@ impl Default for SessionSettings {
         }
     }
 }
+
+/// What the data path and discovery make use of: packets that a table missed or an action sent (not those whose TTL ran
+/// out), every change of a port, every end of an entry. A slave follows the ports alone.
+const USED: AsyncConfig = AsyncConfig { packet_in: [0b011, 0], port_status: [0b111, 0b111], flow_removed: [0b1111, 0] };
 
 /// What a controller asks to be (section 6.3.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,6 +136,10 @@ pub enum SessionEvent {
 pub enum Answer {
     Multipart(MultipartReplyBody),
     Barrier,
+    /// A bundle was opened, committed, closed or discarded.
+    Bundle(BundleControl),
+    /// What the switch tells unasked.
+    Async(AsyncConfig),
 }
 
 /// Why a request came to nothing.
