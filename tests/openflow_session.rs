@@ -8,9 +8,9 @@ mod openflow;
 use std::time::Duration;
 
 use foreshadow::southbound::openflow::{
-    AgentSettings, CloseReason, Phase, Session, SessionEvent, SessionSettings, SwitchAgent,
+    AgentSettings, CloseReason, Phase, RoleSetting, Session, SessionEvent, SessionSettings, SwitchAgent,
 };
-use foreshadow::southbound::{Command, Event, InstallCounts};
+use foreshadow::southbound::{Command, Event, InstallCounts, SessionRole};
 use foreshadow::types::{DatapathId, PortNo, Timestamp};
 use foreshadow::wire::openflow::*;
 use openflow::{FakeSwitch, INDIRECT, LEARNED, LEARNED_TABLE, Pair, mapping, plan};
@@ -64,40 +64,39 @@ fn live_session() -> Session {
     session
 }
 
+/// Every switch that speaks some of 1.0 to 1.5, with a bitmap and without.
 #[test]
 fn versions_are_agreed_on_or_refused_with_a_text() {
-    // version of the header, bitmap, is 1.3 agreed on
-    let table: &[(u8, Option<u64>, bool)] = &[
-        (4, None, true),
-        (6, None, true),
-        (1, None, false),
-        (3, None, false),
-        (4, Some(0b1_0000), true),
-        (6, Some(0b101_0010), true),
-        (6, Some(0b100_0010), false),
-        (1, Some(0b10), false),
-        (4, Some(0), false),
-        (1, Some(0b1_0010), true),
-    ];
-    for (version, bitmap, agreed) in table {
+    let bitmaps = (0..64_u64).map(|speaks| Some(speaks << 1)).chain([None]);
+    let odd = [(4, Some(1 << 63 | 1 << 4)), (9, Some(1 << 4)), (0, None), (255, None), (255, Some(1 << 63))];
+    let all = bitmaps.flat_map(|bitmap| (1..=6_u8).map(move |version| (version, bitmap))).chain(odd);
+    let (mut agreed, mut refused) = (0, 0);
+    for (version, bitmap) in all {
         let mut session = new_session();
-        session.receive(&hello(*version, *bitmap), T0);
+        session.receive(&hello(version, bitmap), T0);
         let answer = output(&mut session);
-        if *agreed {
+        // Section 6.3.1: both have a bitmap, or the smaller of the headers' versions counts.
+        if bitmap.map_or(version >= 4, |bitmap| bitmap & 0b1_0000 != 0) {
             assert_eq!(session.phase(), Phase::Features, "{version} {bitmap:?}");
             assert_eq!(answer[0].message, Message::FeaturesRequest, "FEATURES is asked for at once");
+            agreed += 1;
             continue;
         }
         let Message::Error(error) = &answer[0].message else { panic!("{answer:?}") };
-        assert_eq!((error.error_type, error.code), (0, 0));
-        assert!(answer[0].version <= *version, "the peer can read the error");
+        assert_eq!((error.error_type, error.code), (0, 0), "HELLO_FAILED/INCOMPATIBLE");
+        assert!(answer[0].version <= version.max(1), "the peer can read the error");
         let text = String::from_utf8(error.data.clone()).unwrap();
-        assert!(text.contains("this side speaks OpenFlow 1.3 (4)"), "{text}");
+        assert!(text.is_ascii() && text.contains("this side speaks OpenFlow 1.3 (4)"), "{text}");
+        for bit in (1..=6_u64).filter(|bit| bitmap.is_some_and(|bitmap| bitmap & (1 << bit) != 0)) {
+            assert!(text.contains(&format!("OpenFlow 1.{} ({bit})", bit - 1)), "{text}");
+        }
         assert!(matches!(
             session.poll_event(),
             Some(SessionEvent::Closed { reason: CloseReason::NoCommonVersion { .. } })
         ));
+        refused += 1;
     }
+    assert_eq!((agreed, refused), (6 * 32 + 3 + 3, 6 * 32 + 3 + 2));
 }
 
 #[test]
@@ -121,7 +120,7 @@ fn every_phase_answers_every_message_as_the_table_says() {
         ("auxiliary", features(1)),
         ("barrier", Message::BarrierReply),
         ("request", Message::FeaturesRequest),
-        ("other", Message::Other { message_type: 21 + 6, body: vec![0; 16] }),
+        ("other", Message::GetAsyncReply(AsyncConfig::default())),
         ("unknown", Message::Other { message_type: 99, body: vec![] }),
     ];
     use Phase::{Auxiliary, Closed, Describe, Features as F, Hello as H, Up};
@@ -516,4 +515,209 @@ fn errors_are_tied_to_their_request_and_others_only_counted() {
     assert_eq!((session.counters().untied_errors, session.poll_event()), (1, None));
     let agent = SwitchAgent::new(AgentSettings::default(), mapping(), "peer".into(), T0);
     assert_eq!(agent.datapath(), None);
+}
+
+#[test]
+fn only_what_is_used_is_asked_for() {
+    let pair = Pair::up(11);
+    let used = AsyncConfig { packet_in: [0b011, 0], port_status: [0b111, 0b111], flow_removed: [0b1111, 0] };
+    assert_eq!(pair.switch.asynchronous, used);
+    // A switch that knows no such wish is served all the same.
+    let mut pair = Pair::new(AgentSettings::default(), 11);
+    pair.switch.refuse = |message| matches!(message, Message::SetAsync(_)).then_some((1, 1));
+    pair.exchange();
+    assert_eq!((pair.agent.phase(), pair.agent.counters().untied_errors), (Phase::Up, 0));
+}
+
+fn as_master(generation: u64) -> AgentSettings {
+    let session = SessionSettings { role: RoleSetting::Master { generation }, ..SessionSettings::default() };
+    AgentSettings { session, ..AgentSettings::default() }
+}
+
+#[test]
+fn a_master_asks_for_its_role_and_leaves_where_a_newer_one_is_known() {
+    let mut pair = Pair::new(as_master(7), 12);
+    pair.exchange();
+    assert!(pair.switch.other.contains(&Message::RoleRequest(Role { role: 2, generation_id: 7 })));
+    let Some(Event::SessionStatus { status, .. }) = pair.told.last() else { panic!("{:?}", pair.told) };
+    assert_eq!((status.role, status.errors_in), (SessionRole::Master, 0));
+
+    // Another controller becomes master: the switch says so.
+    let demoted = RoleStatus { role: 3, reason: 0, generation_id: 8 };
+    pair.switch.say(0, Message::Experimenter(Experimenter::RoleStatus(demoted)));
+    pair.switch.refuse = |message| matches!(message, Message::FlowMod(_) | Message::GroupMod(_)).then_some((1, 10));
+    pair.exchange();
+    pair.pass(Duration::from_secs(6));
+    let Some(Event::SessionStatus { status, .. }) = pair.told.last() else { panic!("{:?}", pair.told) };
+    assert_eq!(status.role, SessionRole::Slave);
+    pair.events.clear();
+    pair.install(1, plan(&[(1, 1)], &[], 0));
+    let Some(Event::InstallFailed { error, .. }) = pair.events.pop_front() else { panic!("{:?}", pair.events) };
+    assert!(error.contains("BAD_REQUEST/IS_SLAVE (1/10): this controller is a slave here"), "{error}");
+
+    let mut stale = Pair::new(as_master(6), 13);
+    stale.switch.refuse = |message| matches!(message, Message::RoleRequest(_)).then_some((11, 0));
+    stale.exchange();
+    assert_eq!(stale.agent.closed(), Some(&CloseReason::StaleRole { generation: 6 }));
+    let text = stale.agent.closed().unwrap().to_string();
+    assert!(text.contains("generation 6") && text.contains("STALE (11/0)"), "{text}");
+
+    // A switch without roles obeys everyone.
+    let mut simple = Pair::new(as_master(6), 14);
+    simple.switch.refuse = |message| matches!(message, Message::RoleRequest(_)).then_some((1, 1));
+    simple.exchange();
+    assert_eq!(simple.agent.phase(), Phase::Up);
+}
+
+#[test]
+fn round_trips_are_measured_however_busy_the_switch_is() {
+    let mut pair = Pair::up(15);
+    assert_eq!(pair.told.len(), 2, "one echo right after the handshake, and what comes with it");
+    let began = pair.now;
+    // A packet every 100 ms for half a minute, and answers that take 3 ms.
+    let packet = PacketIn {
+        buffer_id: NO_BUFFER,
+        total_len: 3,
+        reason: 1,
+        table_id: 0,
+        cookie: 0,
+        matching: Match::any().with(Field::InPort, 1_u32),
+        data: vec![1, 2, 3],
+    };
+    for _ in 0..300 {
+        pair.now = pair.now + Duration::from_millis(97);
+        pair.switch.say(0, Message::PacketIn(packet.clone()));
+        pair.agent.tick(pair.now);
+        let asked = pair.agent.poll_output(pair.now).unwrap_or_default();
+        pair.now = pair.now + Duration::from_millis(3);
+        pair.switch.take(&asked);
+        pair.exchange();
+    }
+    assert!(pair.now.since(began) >= Duration::from_secs(30));
+    let trips: Vec<u64> = pair
+        .told
+        .iter()
+        .filter_map(|event| match event {
+            Event::RoundTrip { us, .. } => Some(*us),
+            _ => None,
+        })
+        .skip(1)
+        .collect();
+    assert!((6..=7).contains(&trips.len()), "every 5 s: {trips:?}");
+    assert!(trips.iter().all(|us| *us == 3_000), "{trips:?}");
+    let Some(Event::SessionStatus { status, .. }) = pair.told.last() else { panic!("{:?}", pair.told) };
+    assert!(status.messages_in["packet-in"] > 250 && status.bytes_in > 10_000, "{status:?}");
+}
+
+fn bundled() -> Pair {
+    let mut pair = Pair::new(AgentSettings::default(), 16);
+    pair.switch.takes_bundles = true;
+    pair.exchange();
+    pair.events.clear();
+    pair
+}
+
+/// `open`, `add` and so on, as the switch was told.
+fn spoken(log: &[Message]) -> Vec<&'static str> {
+    log.iter()
+        .map(|message| match message {
+            Message::Experimenter(Experimenter::BundleAdd(_)) => "add",
+            Message::Experimenter(Experimenter::BundleControl(control)) => {
+                assert_eq!(control.flags, bundle_flags::ATOMIC | bundle_flags::ORDERED);
+                ["open", "?", "close", "?", "commit", "?", "discard"][usize::from(control.control)]
+            }
+            Message::BarrierRequest => "barrier",
+            _ => "plain",
+        })
+        .collect()
+}
+
+#[test]
+fn many_changes_go_as_one_bundle_and_few_do_not() {
+    let mut pair = bundled();
+    pair.install(1, plan(&[(1, 1), (2, 2)], &[(5, 2)], 500));
+    let Some(Event::Installed { counts, .. }) = pair.events.pop_front() else { panic!("{:?}", pair.events) };
+    assert_eq!((counts.flows_added, counts.groups_added), (503, 3));
+    let said = spoken(&pair.switch.log);
+    assert_eq!((said[0], said[said.len() - 2], said[said.len() - 1]), ("open", "commit", "barrier"));
+    assert_eq!(said.iter().filter(|word| **word == "add").count(), 506);
+    assert_eq!(said.len(), 509);
+
+    pair.switch.log.clear();
+    pair.install(2, plan(&[(1, 1), (2, 2)], &[(5, 1)], 490));
+    assert_eq!(spoken(&pair.switch.log), [&["plain", "barrier"][..], &["plain"; 10], &["barrier"]].concat());
+
+    // What leaves goes in the same bundle as what replaces it, after it.
+    pair.switch.log.clear();
+    pair.events.clear();
+    pair.install(3, plan(&[(3, 3)], &[], 5_000));
+    let Some(Event::Installed { counts, .. }) = pair.events.pop_front() else { panic!("{:?}", pair.events) };
+    assert_eq!((counts.flows_added, counts.flows_deleted, counts.groups_deleted), (4_511, 3, 3));
+    let said = spoken(&pair.switch.log);
+    assert_eq!(said.iter().filter(|word| **word == "commit").count(), 3, "2,000 changes in one bundle at most");
+    let added = pair.switch.log.iter().filter_map(|message| match message {
+        Message::Experimenter(Experimenter::BundleAdd(add)) => Some(&add.message.message),
+        _ => None,
+    });
+    let deletes = |message: &Message| match message {
+        Message::FlowMod(flow) => flow.command == FlowModCommand::DeleteStrict,
+        Message::GroupMod(group) => group.command == GroupModCommand::Delete,
+        _ => false,
+    };
+    assert_eq!(added.clone().position(deletes), Some(4_512), "nothing leaves before the last has come");
+    assert_eq!(pair.switch.flows.len(), 5_001);
+}
+
+#[test]
+fn a_switch_without_bundles_is_asked_once() {
+    let mut pair = Pair::up(17);
+    for generation in 1..=3 {
+        pair.switch.log.clear();
+        pair.install(generation, plan(&[(1, 1)], &[], 200 * u32::try_from(generation).unwrap()));
+        assert!(matches!(pair.events.pop_front(), Some(Event::Installed { .. })), "{:?}", pair.events);
+        assert!(spoken(&pair.switch.log).iter().all(|word| matches!(*word, "plain" | "barrier")));
+    }
+    let asked = pair.switch.other.iter().filter(|message| matches!(message, Message::Experimenter(_))).count();
+    assert_eq!(asked, 1);
+
+    // One that does not even refuse costs two seconds, once.
+    let mut pair = bundled();
+    pair.switch.mute = true;
+    pair.install(1, plan(&[(1, 1)], &[], 200));
+    pair.switch.mute = false;
+    let began = pair.now;
+    pair.pass(Duration::from_millis(2_100));
+    assert!(matches!(pair.events.pop_front(), Some(Event::Installed { .. })), "{:?}", pair.events);
+    assert!(pair.now.since(began) < Duration::from_secs(3));
+    assert!(spoken(&pair.switch.log).iter().all(|word| matches!(*word, "plain" | "barrier")));
+}
+
+#[test]
+fn a_failed_bundle_changes_nothing_is_reported_and_goes_the_ordinary_way() {
+    let mut pair = bundled();
+    pair.install(1, plan(&[(1, 1)], &[], 200));
+    pair.events.clear();
+    let before = (pair.switch.flows.clone(), pair.switch.groups.clone());
+    let unwanted = |message: &Message| match message {
+        Message::FlowMod(flow) if flow.matching.get(Field::Ipv4Dst).is_some_and(|ip| ip.value == 0x0a00_0190) => {
+            Some((5, 1))
+        }
+        _ => None,
+    };
+    pair.switch.refuse = unwanted;
+    pair.install(2, plan(&[(2, 2)], &[], 500));
+    let Some(Event::InstallFailed { generation: 2, error, .. }) = pair.events.pop_front() else {
+        panic!("{:?}", pair.events)
+    };
+    assert!(error.contains("bundle: the switch answered BUNDLE_FAILED/MSG_FAILED (65535/2313)"), "{error}");
+    assert!(error.contains("add flow table 2") && error.contains("FLOW_MOD_FAILED/TABLE_FULL (5/1)"), "{error}");
+    assert_eq!((pair.switch.flows.clone(), pair.switch.groups.clone()), before, "all or nothing");
+
+    // The ordinary way gets as far as it can, and takes nothing away.
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(pair.switch.flows.len(), 501, "one is missing, and nothing is deleted");
+    pair.switch.refuse = |_| None;
+    pair.pass(Duration::from_secs(60));
+    assert!(pair.events.iter().any(|event| matches!(event, Event::Installed { generation: 2, .. })));
+    assert_eq!(pair.switch.flows.len(), 501);
 }

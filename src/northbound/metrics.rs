@@ -308,8 +308,7 @@ fn switch_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
 type SessionEvent = (&'static str, fn(&SessionStatus) -> u64);
 
 fn session_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
-    let sessions =
-        || view.switches.iter().filter_map(|switch| Some((switch.node.as_str(), switch.session.as_ref()?)));
+    let sessions = || view.switches.iter().filter_map(|switch| Some((switch.node.as_str(), switch.session.as_ref()?)));
     out.gauges(
         "session_round_trip_seconds",
         "From the last echo request to its reply",
@@ -318,18 +317,19 @@ fn session_metrics(out: &mut Out<'_>, view: &View) -> fmt::Result {
     out.counters(
         "session_messages",
         "OpenFlow messages of the session by kind",
-        sessions().flat_map(|(node, session)| {
-            let each = |direction, kinds: &'_ BTreeMap<String, u64>| {
-                kinds.clone().into_iter().map(move |(kind, count)| (direction, kind, count))
-            };
-            let all: Vec<_> = each("in", &session.messages_in).chain(each("out", &session.messages_out)).collect();
-            all.into_iter().map(move |sample| (node, sample))
-        })
-        .collect::<Vec<_>>()
-        .iter()
-        .map(|(node, (direction, kind, count))| {
-            ([("node", *node), ("direction", *direction), ("kind", kind.as_str())], *count)
-        }),
+        sessions()
+            .flat_map(|(node, session)| {
+                let each = |direction, kinds: &'_ BTreeMap<String, u64>| {
+                    kinds.clone().into_iter().map(move |(kind, count)| (direction, kind, count))
+                };
+                let all: Vec<_> = each("in", &session.messages_in).chain(each("out", &session.messages_out)).collect();
+                all.into_iter().map(move |sample| (node, sample))
+            })
+            .collect::<Vec<_>>()
+            .iter()
+            .map(|(node, (direction, kind, count))| {
+                ([("node", *node), ("direction", *direction), ("kind", kind.as_str())], *count)
+            }),
     )?;
     out.counters(
         "session_bytes",

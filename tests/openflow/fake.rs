@@ -32,6 +32,11 @@ pub struct FakeSwitch {
     pub mute: bool,
     pub answers_barriers: bool,
     pub answers_flow_stats: bool,
+    /// Knows ONF's bundles; otherwise it refuses them, as a switch does that never heard of them.
+    pub takes_bundles: bool,
+    pub asynchronous: AsyncConfig,
+    /// Messages of the open bundle.
+    bundle: Option<Vec<Frame>>,
     pub input: Vec<u8>,
     pub output: Vec<u8>,
 }
@@ -49,6 +54,9 @@ impl FakeSwitch {
             mute: false,
             answers_barriers: true,
             answers_flow_stats: true,
+            takes_bundles: false,
+            asynchronous: AsyncConfig::default(),
+            bundle: None,
             input: Vec::new(),
             output: Vec::new(),
         };
@@ -62,6 +70,7 @@ impl FakeSwitch {
         self.other.clear();
         self.input.clear();
         self.output.clear();
+        self.bundle = None;
         self.say(0, Message::Hello(Hello { versions: Some(0b1_0010) }));
     }
 
@@ -94,6 +103,9 @@ impl FakeSwitch {
             return self.say(xid, Message::Error(ErrorMessage { error_type, code, data: vec![0; 64] }));
         }
         match message {
+            Message::Experimenter(experimenter) => self.experimenter(xid, experimenter),
+            Message::SetAsync(config) => self.asynchronous = config,
+            Message::RoleRequest(role) => self.say(xid, Message::RoleReply(role)),
             Message::EchoRequest(data) => self.say(xid, Message::EchoReply(data)),
             Message::FeaturesRequest => {
                 let features = Features {
@@ -112,6 +124,55 @@ impl FakeSwitch {
             Message::MultipartRequest(request) => self.multipart(xid, request.body),
             _ => {}
         }
+    }
+
+    /// Bundles are logged by their controls; what is in them shows in `flows` and `groups`.
+    fn experimenter(&mut self, xid: u32, experimenter: Experimenter) {
+        if !self.takes_bundles {
+            return self.say(xid, Message::Error(ErrorMessage { error_type: 1, code: 3, data: vec![0; 64] }));
+        }
+        self.log.push(Message::Experimenter(experimenter.clone()));
+        match experimenter {
+            Experimenter::BundleControl(control) => {
+                let reply = BundleControl { control: control.control + 1, ..control.clone() };
+                match control.control {
+                    bundle_control::OPEN_REQUEST => self.bundle = Some(Vec::new()),
+                    bundle_control::COMMIT_REQUEST if !self.commit() => {
+                        let data = 0x4f4e_4600_u32.to_be_bytes().to_vec();
+                        return self.say(xid, Message::Error(ErrorMessage { error_type: 0xffff, code: 2313, data }));
+                    }
+                    _ => self.bundle = None,
+                }
+                self.say(xid, Message::Experimenter(Experimenter::BundleControl(reply)));
+            }
+            Experimenter::BundleAdd(add) => {
+                assert_eq!(add.message.xid, xid, "a bundle's message has the transaction id of its frame");
+                self.bundle.as_mut().expect("a bundle is open").push(add.message);
+            }
+            _ => {}
+        }
+    }
+
+    /// All or nothing; what is refused is named first, as Open vSwitch does.
+    fn commit(&mut self) -> bool {
+        let before = (self.flows.clone(), self.groups.clone());
+        for Frame { xid, message, .. } in self.bundle.take().expect("a bundle is open") {
+            let said = self.output.len();
+            if let Some((error_type, code)) = (self.refuse)(&message) {
+                self.say(xid, Message::Error(ErrorMessage { error_type, code, data: vec![0; 64] }));
+            } else {
+                match message {
+                    Message::FlowMod(flow) => self.flow_mod(flow),
+                    Message::GroupMod(group) => self.group_mod(xid, group),
+                    other => panic!("not for a bundle: {other:?}"),
+                }
+            }
+            if self.output.len() > said {
+                (self.flows, self.groups) = before;
+                return false;
+            }
+        }
+        true
     }
 
     fn flow_mod(&mut self, flow: FlowMod) {
@@ -236,7 +297,7 @@ pub struct Pair {
     pub events: VecDeque<Event>,
     /// Round trips, and what comes with them.
     pub told: Vec<Event>,
-    settings: AgentSettings,
+    pub settings: AgentSettings,
     random: ChaCha8Rng,
 }
 

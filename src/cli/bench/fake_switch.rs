@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use crate::types::{DatapathId, MacAddr, NodeIndex, PortNo};
 use crate::wire::openflow::{
-    Action, AggregateStats, Features, Field, Frame, Hello, Match, Message, MultipartReply, MultipartReplyBody,
-    MultipartRequestBody, NO_BUFFER, PacketIn, PortDescription, PortStats, SwitchConfig, SwitchDescription, VERSION,
-    port_bits,
+    Action, AggregateStats, ErrorMessage, Features, Field, Frame, Hello, Match, Message, MultipartReply,
+    MultipartReplyBody, MultipartRequestBody, NO_BUFFER, PacketIn, PortDescription, PortStats, SwitchConfig,
+    SwitchDescription, VERSION, port_bits,
 };
 
 /// What a switch is, before it speaks.
@@ -88,6 +88,10 @@ impl FakeSwitch {
                     _ => None,
                 });
                 (Noted::Packet { ports: outputs.collect(), data: packet.data }, None)
+            }
+            // As a switch without bundles: who asks must not wait.
+            Message::Experimenter(_) => {
+                answer(Message::Error(ErrorMessage { error_type: 1, code: 3, data: vec![0; 8] }))
             }
             _ => (Noted::Other, None),
         }

@@ -17,8 +17,8 @@ use crate::plan::Generation;
 use crate::southbound::InstallCounts;
 use crate::types::Timestamp;
 use crate::wire::openflow::{
-    BundleControl, Experimenter, FlowStats, FlowStatsRequest, GroupDescription, Match, Message, MultipartReplyBody, MultipartRequest,
-    MultipartRequestBody, TABLE_ALL, bundle_control, bundle_flags, group, port,
+    BundleControl, Experimenter, FlowStats, FlowStatsRequest, GroupDescription, Match, Message, MultipartReplyBody,
+    MultipartRequest, MultipartRequestBody, TABLE_ALL, bundle_control, bundle_flags, group, port,
 };
 
 /// No further change is encoded while so much waits for the socket.
@@ -241,7 +241,10 @@ impl Installer {
                     match work.awaited.map_or(What::Barrier, |awaited| awaited.what) {
                         What::Opened => self.without_bundles("no answer"),
                         what => {
-                            self.fail(format!("no answer to {} within {:?}", what.name(), self.settings.answer_timeout), now);
+                            self.fail(
+                                format!("no answer to {} within {:?}", what.name(), self.settings.answer_timeout),
+                                now,
+                            );
                         }
                     }
                 }

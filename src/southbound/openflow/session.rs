@@ -16,7 +16,8 @@ use super::vocabulary::{Answer, CloseReason, Owner, Phase, RequestError, SendErr
 use crate::southbound::{Port, SessionRole};
 use crate::types::{DatapathId, Timestamp};
 use crate::wire::openflow::{
-    BundleAdd, DecodeError, ErrorMessage, Experimenter, Frame, Hello, Message, MultipartReply, PortDescription, port_bits,
+    BundleAdd, DecodeError, ErrorMessage, Experimenter, Frame, Hello, Message, MultipartReply, PortDescription,
+    port_bits,
 };
 
 /// Wire version of OpenFlow 1.3, the only one spoken.
