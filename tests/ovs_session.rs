@@ -1,9 +1,11 @@
 //! Sessions with real Open vSwitch: a controller that is killed and restarted finds everything as it left it.
 
+#[path = "openflow/mod.rs"]
+mod memory;
 mod ovs;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command as Program, Stdio};
 use std::sync::Arc;
@@ -14,9 +16,14 @@ use foreshadow::plan::{
     AccessPlan, Attachment, Choice, DatapathPlan, NextHop, OutsidePlan, RolePlan, RouterPlan, SLOTS, ServiceSlots,
     Spread,
 };
-use foreshadow::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, WallClock, pipeline};
-use foreshadow::southbound::{Command, Event, InstallCounts};
+use foreshadow::southbound::openflow::state::SwitchState;
+use foreshadow::southbound::openflow::{
+    AgentSettings, Answer, Clock, CloseReason, InstallSettings, Mapping, Owner, RoleSetting, Session, SessionEvent,
+    SessionSettings, Southbound, SouthboundSettings, WallClock, pipeline,
+};
+use foreshadow::southbound::{Command, Event, InstallCounts, SessionRole};
 use foreshadow::types::{DatapathId, MacAddr, NodeIndex, PortNo};
+use foreshadow::wire::openflow::{GroupMod, GroupModCommand, GroupType, Message, group};
 use ovs::{Fabric, PROGRAMS, Spec, isolated};
 use pipeline::cookie::INSTALLED;
 use serde_json::json;
@@ -236,5 +243,280 @@ fn ovs_killed_controller_sends_nothing_again() {
             assert_eq!(changes > 0, datapath.0 == u64::from(ACCESS.0), "{datapath}: {counts:?}");
         }
         third.kill();
+    });
+}
+
+/// One switch without links, and sessions with it in this process.
+struct Lone {
+    fabric: Fabric,
+    runtime: tokio::runtime::Runtime,
+    southbound: Southbound,
+    events: tokio::sync::mpsc::Receiver<Event>,
+}
+
+const LONE: &str = "o1";
+
+fn listen(
+    runtime: &tokio::runtime::Runtime,
+    agent: AgentSettings,
+    mapping: Mapping,
+) -> (Southbound, tokio::sync::mpsc::Receiver<Event>) {
+    let settings = SouthboundSettings { agent, mapping, clock: Arc::new(WallClock::default()) };
+    let _inside = runtime.enter();
+    Southbound::listen("0.0.0.0:6653".parse().expect("an address"), settings).expect("the port is free")
+}
+
+impl Lone {
+    fn start(agent: AgentSettings, mapping: Mapping) -> Self {
+        let fabric = Fabric::start(&Spec {
+            file: json!({"nodes": [{"id": LONE, "stage": 0, "dpid": 1}], "links": [], "hosts": []}),
+        });
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+        let (southbound, events) = listen(&runtime, agent, mapping);
+        Self { fabric, southbound, events, runtime }
+    }
+
+    /// The controller is replaced by one with other settings.
+    fn listen_again(&mut self, agent: AgentSettings, mapping: Mapping) {
+        let elsewhere: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let settings = SouthboundSettings { agent, mapping, clock: Arc::new(WallClock::default()) };
+        let inside = self.runtime.enter();
+        let (parked, _) = Southbound::listen(elsewhere, settings).expect("a free port");
+        drop(inside);
+        let old = std::mem::replace(&mut self.southbound, parked);
+        self.runtime.block_on(old.shutdown());
+        (self.southbound, self.events) = listen(&self.runtime, agent, mapping);
+    }
+
+    fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+        self.runtime.block_on(async {
+            loop {
+                let event = tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time");
+                if let Some(found) = wanted(event.expect("the southbound lives")) {
+                    return found;
+                }
+            }
+        })
+    }
+
+    fn install(&mut self, generation: u64, plan: DatapathPlan) -> Result<InstallCounts, String> {
+        let plan = Box::new(plan);
+        let datapath = DatapathId(1);
+        self.southbound.send(Command::Install { datapath, generation, plan }).expect("it is connected");
+        self.until(|event| match event {
+            Event::Installed { generation: done, counts, .. } if done == generation => Some(Ok(counts)),
+            Event::InstallFailed { generation: of, error, .. } if of == generation => Some(Err(error)),
+            _ => None,
+        })
+    }
+}
+
+fn is_up(event: Event) -> Option<()> {
+    matches!(event, Event::SwitchUp { .. }).then_some(())
+}
+
+#[test]
+fn ovs_that_speaks_no_common_version_is_told_so_and_so_is_the_operator() {
+    isolated(&PROGRAMS, || {
+        let mut lone = Lone::start(AgentSettings::default(), pipeline::MAPPING);
+        lone.until(is_up);
+        let refusal = |event| match event {
+            Event::ConnectionRefused { reason, .. } => Some(reason),
+            _ => None,
+        };
+        lone.fabric.vsctl(LONE, &["set", "bridge", "br", "protocols=OpenFlow10"]);
+        let reason = lone.until(refusal);
+        println!("{reason}");
+        assert!(reason.contains("this side speaks OpenFlow 1.3 (4)"), "{reason}");
+        assert!(reason.contains("offers OpenFlow 1.0 (1)"), "{reason}");
+        let log = std::fs::read_to_string(ovs::lab().join(LONE).join("ovs-vswitchd.log")).expect("the daemon's log");
+        assert!(log.contains("version negotiation failed (we support version 0x01"), "the switch's own log: {log}");
+
+        // Between them 1.3 is spoken, although the HELLO is one of 1.5.
+        lone.fabric.vsctl(LONE, &["set", "bridge", "br", "protocols=OpenFlow13,OpenFlow15"]);
+        lone.until(is_up);
+    });
+}
+
+/// A session without a driver, on a socket that a switch has opened.
+struct Wire {
+    stream: std::net::TcpStream,
+    session: Session,
+    clock: WallClock,
+}
+
+impl Wire {
+    fn accept(listener: &std::net::TcpListener, role: RoleSetting) -> Self {
+        let (stream, _) = listener.accept().expect("a switch comes");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
+        let clock = WallClock::default();
+        let settings = SessionSettings { role, echo_interval: 10 * PATIENCE, ..SessionSettings::default() };
+        Self { stream, session: Session::new(settings, clock.now()), clock }
+    }
+
+    fn until<T>(&mut self, mut wanted: impl FnMut(SessionEvent) -> Option<T>) -> T {
+        let mut buffer = [0; 4_096];
+        loop {
+            while let Some(event) = self.session.poll_event() {
+                if let Some(found) = wanted(event) {
+                    // What is left to say is said before the caller goes on.
+                    self.write();
+                    return found;
+                }
+            }
+            self.write();
+            let count = self.stream.read(&mut buffer).expect("an answer in time");
+            assert!(count > 0, "the switch ended the session");
+            self.session.receive(&buffer[..count], self.clock.now());
+        }
+    }
+
+    fn write(&mut self) {
+        if let Some(output) = self.session.poll_output() {
+            self.stream.write_all(&output).expect("the switch reads");
+        }
+    }
+
+    fn up(listener: &std::net::TcpListener, role: RoleSetting) -> Self {
+        let mut wire = Self::accept(listener, role);
+        wire.until(|event| match event {
+            SessionEvent::Up { .. } => Some(()),
+            SessionEvent::Closed { reason } => panic!("{reason}"),
+            _ => None,
+        });
+        wire
+    }
+}
+
+#[test]
+fn ovs_takes_roles_and_tells_only_what_is_used() {
+    isolated(&PROGRAMS, || {
+        let fabric = Fabric::start(&Spec {
+            file: json!({"nodes": [{"id": LONE, "stage": 0, "dpid": 1}], "links": [], "hosts": []}),
+        });
+        let listen = |port: u16| std::net::TcpListener::bind(("0.0.0.0", port)).expect("the port is free");
+        let (first, second) = (listen(6653), listen(6654));
+        let mut one = Wire::up(&first, RoleSetting::Master { generation: 5 });
+        assert_eq!(one.session.role(), SessionRole::Master);
+
+        one.session.request(Owner::Collector, Message::GetAsyncRequest).expect("it is up");
+        let told = one.until(|event| match event {
+            SessionEvent::Answered { answer: Answer::Async(config), .. } => Some(config),
+            _ => None,
+        });
+        println!("told unasked: {told:?}");
+        assert_eq!(told, SessionSettings::default().asynchronous);
+
+        // Another controller becomes master: Open vSwitch says so, and takes no change from the first any more.
+        fabric.vsctl(LONE, &["set-controller", "br", "tcp:10.254.1.1:6653", "tcp:10.254.1.1:6654"]);
+        let two = Wire::up(&second, RoleSetting::Master { generation: 6 });
+        assert_eq!(two.session.role(), SessionRole::Master);
+        let told = one.until(|event| match event {
+            SessionEvent::RoleChanged { role, reason } => Some((role, reason)),
+            _ => None,
+        });
+        assert_eq!(told, (SessionRole::Slave, "another controller asked to be master"));
+        let change = Message::GroupMod(GroupMod {
+            command: GroupModCommand::Delete,
+            group_type: GroupType::All,
+            group_id: group::ALL,
+            buckets: Vec::new(),
+        });
+        one.session.request(Owner::Installer, change).expect("it is up");
+        let error = one.until(|event| match event {
+            SessionEvent::Failed { error, .. } => Some(error.to_string()),
+            _ => None,
+        });
+        println!("{error}");
+        assert!(error.contains("IS_SLAVE (1/10): this controller is a slave here"), "{error}");
+
+        // A controller that has slept through an election.
+        drop(one);
+        let mut late = Wire::accept(&first, RoleSetting::Master { generation: 4 });
+        let reason = late.until(|event| match event {
+            SessionEvent::Closed { reason } => Some(reason),
+            SessionEvent::Up { .. } => panic!("generation 4 is older than 6"),
+            _ => None,
+        });
+        println!("{reason}");
+        assert_eq!(reason, CloseReason::StaleRole { generation: 4 });
+    });
+}
+
+/// The group of node 99 is left out, but not the flow that leads to it.
+fn without_group(plan: &DatapathPlan) -> SwitchState {
+    let mut state = (memory::mapping().compile)(plan);
+    state.groups.remove(&99);
+    state
+}
+
+#[test]
+fn ovs_takes_bundles_whole_or_not_at_all() {
+    isolated(&PROGRAMS, || {
+        let mut lone = Lone::start(AgentSettings::default(), Mapping { compile: without_group, ..memory::mapping() });
+        lone.until(is_up);
+        let experimenters = |lone: &mut Lone| {
+            lone.until(|event| match event {
+                Event::SessionStatus { status, .. } => Some(*status),
+                _ => None,
+            })
+        };
+        let began = Instant::now();
+        let counts = lone.install(1, memory::plan(&[(1, 1), (2, 2)], &[(5, 2)], 2_000)).expect("it is taken");
+        println!("2,006 entries by bundles in {:?}", began.elapsed());
+        assert_eq!((counts.flows_added, counts.groups_added), (2_003, 3));
+        // Everything is replaced: groups that flows still lead to leave with these flows.
+        let began = Instant::now();
+        let counts = lone.install(2, memory::plan(&[(3, 3), (4, 4)], &[(6, 4)], 900)).expect("it is taken");
+        println!("{counts:?} in {:?}", began.elapsed());
+        assert_eq!((counts.flows_deleted, counts.groups_deleted), (1_103, 3));
+        assert_eq!((lone.fabric.flows(LONE).len(), lone.fabric.groups(LONE).len()), (903, 3));
+
+        // A flow leads to a group that does not exist: nothing of the bundle is taken.
+        let before = (lone.fabric.flows(LONE), lone.fabric.groups(LONE));
+        let plan = memory::plan(&[(3, 3), (99, 4)], &[], 1_500);
+        let error = lone.install(3, plan).expect_err("group 99 does not exist");
+        println!("{error}");
+        assert!(error.starts_with("bundle: "), "{error}");
+        assert!(error.contains("add flow table 0") && error.contains("BAD_OUT_GROUP"), "{error}");
+        assert_eq!((lone.fabric.flows(LONE), lone.fabric.groups(LONE)), before, "all or nothing");
+        // The ordinary way names the same entry.
+        let error = lone.until(|event| match event {
+            Event::InstallFailed { error, .. } => Some(error),
+            _ => None,
+        });
+        println!("{error}");
+        assert!(error.starts_with("add flow table 0"), "{error}");
+        let counts = lone.install(4, memory::plan(&[(3, 3)], &[], 1_500)).expect("it is taken");
+        println!("{counts:?}");
+        let status = experimenters(&mut lone);
+        println!("{:?}", status.messages_out);
+        assert!(status.messages_out["experimenter"] > 3_000);
+    });
+}
+
+/// What a bundle costs: the same entries both ways.
+#[test]
+fn ovs_is_installed_by_bundles_about_as_fast_as_one_by_one() {
+    isolated(&PROGRAMS, || {
+        let mut lone = Lone::start(AgentSettings::default(), memory::mapping());
+        let mut took = BTreeMap::new();
+        for (way, bundle_min) in [("bundles", 100), ("one by one", usize::MAX)] {
+            let install = InstallSettings { bundle_min, ..InstallSettings::default() };
+            lone.listen_again(AgentSettings { install, ..AgentSettings::default() }, memory::mapping());
+            lone.until(is_up);
+            for generation in 1..=6 {
+                let hosts = if generation % 2 == 1 { 5_000 } else { 0 };
+                let began = Instant::now();
+                lone.install(generation, memory::plan(&[(1, 1)], &[], hosts)).expect("it is taken");
+                took.entry((way, hosts)).or_insert_with(Vec::new).push(began.elapsed().as_millis());
+            }
+        }
+        println!("milliseconds to have so many flows, from and to none: {took:?}");
+        let best = |way, hosts| *took[&(way, hosts)].iter().min().expect("three of each");
+        for hosts in [5_000, 0] {
+            let (bundles, one_by_one) = (best("bundles", hosts), best("one by one", hosts));
+            assert!(bundles <= 5 * one_by_one + 50, "{bundles} ms against {one_by_one} ms");
+        }
     });
 }

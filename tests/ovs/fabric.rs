@@ -214,6 +214,12 @@ impl Fabric {
         run(Command::new("ovs-appctl").arg("-t").arg(socket).args(command))
     }
 
+    /// `ovs-vsctl` against the database of one switch.
+    pub fn vsctl(&self, node: &str, arguments: &[&str]) -> String {
+        let socket = format!("--db=unix:{}/db.sock", Self::directory(node).display());
+        run(Command::new("ovs-vsctl").arg(socket).args(arguments))
+    }
+
     /// Ends a switch daemon as a power loss would: nothing is said to anybody.
     pub fn kill_switch(&self, node: &str) {
         let pid = fs::read_to_string(Self::directory(node).join("ovs-vswitchd.pid")).expect("the daemon writes it");

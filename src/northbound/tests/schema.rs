@@ -17,6 +17,9 @@ fn validate(document: &Value, schema: &Value, value: &Value, path: &str) -> Resu
     for (keyword, given) in schema.as_object().ok_or(format!("{path}: the schema is no object"))? {
         let good = match keyword.as_str() {
             "description" | "properties" | "items" | "format" | "pattern" => true,
+            // Names that are data: every value is checked below.
+            "additionalProperties" => given.is_object(),
+            "propertyNames" => *given == json!({"type": "string"}),
             "type" => is_of_type(given, value),
             "enum" => given.as_array().is_some_and(|values| values.contains(value)),
             "minimum" => value.as_f64() >= given.as_f64(),
@@ -37,6 +40,10 @@ fn validate(document: &Value, schema: &Value, value: &Value, path: &str) -> Resu
             let schema = schema["properties"].get(name).ok_or(format!("{path} is in no schema"))?;
             validate(document, schema, field, &path)
         }),
+        Value::Object(fields) if schema["additionalProperties"].is_object() => {
+            let each = &schema["additionalProperties"];
+            fields.iter().try_for_each(|(name, field)| validate(document, each, field, &format!("{path}.{name}")))
+        }
         Value::Array(items) => {
             items.iter().try_for_each(|item| validate(document, &schema["items"], item, &format!("{path}[]")))
         }
@@ -123,8 +130,9 @@ fn the_checker_refuses_what_does_not_fit() {
     let document = json!({"components": {"n": {"type": "integer", "minimum": 0}}});
     let schema = json!({"type": "object", "required": ["a"], "properties": {
         "a": {"$ref": "#/components/n"}, "b": {"type": "array", "items": {"type": "string", "enum": ["x"]}},
-        "t": {"type": "string", "format": "date-time"}}});
-    let good = json!({"a": 1, "b": ["x"], "t": "2026-01-01T12:00:00Z"});
+        "t": {"type": "string", "format": "date-time"},
+        "m": {"type": "object", "additionalProperties": {"$ref": "#/components/n"}}}});
+    let good = json!({"a": 1, "b": ["x"], "t": "2026-01-01T12:00:00Z", "m": {"any": 1}});
     assert_eq!(validate(&document, &schema, &good, ""), Ok(()));
     for bad in [
         json!({}),
@@ -134,6 +142,7 @@ fn the_checker_refuses_what_does_not_fit() {
         json!({"a": 1, "b": ["y"]}),
         json!({"a": 1, "c": 1}),
         json!({"a": 1, "t": "noon"}),
+        json!({"a": 1, "m": {"any": "x"}}),
     ] {
         assert!(validate(&document, &schema, &bad, "").is_err(), "{bad}");
     }

@@ -34,6 +34,8 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// After the last message, for the peer to take it and to close.
 const LINGER: Duration = Duration::from_millis(500);
+/// What a peer may still have had on its way is taken meanwhile; one that goes on talking is cut off.
+const LINGER_BYTES_MAX: usize = 1 << 20;
 
 /// A session has its turn to read or to install for so long; then it goes on without keeping others waiting.
 const TURN_MAX: Duration = Duration::from_secs(10);
@@ -394,6 +396,12 @@ async fn linger(stream: &mut TcpStream, last: &[u8]) -> io::Result<()> {
     stream.write_all(last).await?;
     stream.shutdown().await?;
     let mut sink = [0; 4_096];
-    while stream.read(&mut sink).await? > 0 {}
+    let mut taken = 0;
+    while taken < LINGER_BYTES_MAX {
+        match stream.read(&mut sink).await? {
+            0 => break,
+            count => taken += count,
+        }
+    }
     Ok(())
 }
