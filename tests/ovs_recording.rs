@@ -1,6 +1,6 @@
 //! A run on real Open vSwitch, recorded and replayed.
 //!
-//! `FORESHADOW_KEEP=FILE` keeps the recording.
+//! `FORESHADOW_KEEP=FOLDER` keeps the recordings.
 
 mod ovs;
 
@@ -69,8 +69,53 @@ fn ovs_recorded_shift_replays() {
         let count = |key: &str| report[key].as_u64().unwrap_or_default();
         assert!(count("shifts") >= 1 && count("plans") > 11 && count("cycles") > 3, "{report}");
         assert_eq!(replay(&recording, &lab().join("second")), (report, log));
-        if let Some(keep) = std::env::var_os("FORESHADOW_KEEP") {
-            std::fs::copy(&recording, keep).expect("a place to keep it");
-        }
+        keep(&recording, "clos-shift");
     });
+}
+
+/// Four switches in a ring that nobody declared, with a host on each: joined, wired and learned from the inputs alone.
+#[test]
+fn ovs_recorded_bridges_replay() {
+    isolated(&PROGRAMS, || {
+        let number = |n: u32| format!("b{n}");
+        let nodes: Vec<Value> =
+            (1..=4).map(|n| json!({"id": number(n), "stage": "outside", "dpid": format!("0x{n:x}")})).collect();
+        let links: Vec<Value> = (1..=4)
+            .map(|n| json!({"a": format!("{}:1", number(n)), "b": format!("{}:2", number(n % 4 + 1))}))
+            .collect();
+        let host = |n: u32| {
+            json!({"id": format!("h{n}"), "address": format!("10.0.0.{n}/24"), "gateway": "10.0.0.254",
+                "attach": format!("{}:3", number(n))})
+        };
+        let hosts: Vec<Value> = (1..=4).map(host).collect();
+        let spec = Spec { file: json!({"version": 1, "nodes": nodes, "links": links, "hosts": hosts}) };
+        let fabric = Fabric::start(&spec);
+        let recording = lab().join("bridges.jsonl.gz");
+        let mut controller = Controller::start_undeclared(Some(recording.clone()));
+        for n in 2..=4 {
+            wait_for("a ping across the ring", PATIENCE, || {
+                let answer = output(&mut fabric.exec("h1", &["ping", "-c1", "-W1", &format!("10.0.0.{n}")]));
+                if answer.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&answer.stdout).into_owned()) }
+            });
+        }
+        controller.stop();
+        println!("recorded in {} bytes", std::fs::metadata(&recording).expect("is there").len());
+        let (report, log) = replay(&recording, &lab().join("first"));
+        assert_eq!((&report["outcome"], &report["complete"]), (&json!("equal"), &json!(true)), "{report}");
+        assert!(report["plans"].as_u64().is_some_and(|plans| plans > 4), "{report}");
+        // The stations that were heard are in the last plans.
+        let log_text = String::from_utf8_lossy(&log);
+        let last = log_text.lines().rfind(|line| line.contains("\"stations\"")).expect("a bridge's plan");
+        assert_eq!(last.matches("\"mac\"").count(), 4, "{last}");
+        assert_eq!(replay(&recording, &lab().join("second")), (report, log));
+        keep(&recording, "bridges");
+    });
+}
+
+/// `FORESHADOW_KEEP=FOLDER` keeps the recordings there.
+fn keep(recording: &Path, name: &str) {
+    if let Some(folder) = std::env::var_os("FORESHADOW_KEEP") {
+        let kept = Path::new(&folder).join(format!("{name}.jsonl.gz"));
+        std::fs::copy(recording, kept).expect("a place to keep it");
+    }
 }

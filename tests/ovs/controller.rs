@@ -33,15 +33,20 @@ impl Controller {
 
     /// The same; every input goes to the file `record`.
     pub fn start_recorded(spec: &Spec, cycle: Value, record: Option<PathBuf>) -> Self {
-        let config = lab().join("foreshadow.yaml");
         spec.write(&lab().join("topology.yaml"));
-        let settings = json!({
-            "topology": "topology.yaml",
-            // Every address of these namespaces is the test's own.
-            "openflow_listen": format!("0.0.0.0:{OPENFLOW_PORT}"),
-            "http_listen": "127.0.0.1:8080",
-            "loop": cycle,
-        });
+        Self::start_with(json!({"topology": "topology.yaml", "loop": cycle}), record)
+    }
+
+    /// Starts it without a topology file: whatever connects is bridged.
+    pub fn start_undeclared(record: Option<PathBuf>) -> Self {
+        Self::start_with(json!({}), record)
+    }
+
+    fn start_with(mut settings: Value, record: Option<PathBuf>) -> Self {
+        let config = lab().join("foreshadow.yaml");
+        // Every address of these namespaces is the test's own.
+        settings["openflow_listen"] = json!(format!("0.0.0.0:{OPENFLOW_PORT}"));
+        settings["http_listen"] = json!("127.0.0.1:8080");
         fs::write(&config, settings.to_string()).expect("the lab is ours");
         let log = lab().join("controller.log");
         let child = Self::spawn(&config, &log, record.as_ref());

@@ -9,6 +9,10 @@ use serde::Deserialize;
 
 use super::RecordingError;
 use super::format::{FORMAT, Header, Record, VERSION};
+use crate::config::{Topology, parse_topology};
+use crate::controller::Input;
+use crate::plan::SLOTS;
+use crate::southbound::Event;
 
 /// Longest line: the header of a thousand switches is a hundred times shorter. A compressed file could otherwise unfold
 /// into more than the memory holds.
@@ -92,6 +96,7 @@ impl Reader {
             Ok(_) => return Err(bad(shown(&line))),
             Err(error) => return Err(bad(error.to_string())),
         };
+        check_topology(&header.topology).map_err(|came| bad(format!("a topology that cannot be: {came}")))?;
         let path = path.to_owned();
         Ok(Self { path, source, header, line: 1, number: 0, answered: true, gap: false })
     }
@@ -116,7 +121,12 @@ impl Reader {
         let record = serde_json::from_slice(&line).map_err(|error| self.bad("a record", error))?;
         match &record {
             Record::Header(_) => return Err(self.bad("one header, in the first line", "another")),
-            Record::Input { number, .. } => {
+            Record::Input { number, what, .. } => {
+                if let Input::Event(Event::Found { choices, .. }) = what
+                    && let Some(odd) = choices.values().find(|choice| choice.slots.len() != SLOTS)
+                {
+                    return Err(self.bad(format!("{SLOTS} slots"), odd.slots.len()));
+                }
                 let next = self.number + 1;
                 if *number != next && !(self.gap && *number > next) {
                     return Err(self.bad(format!("input {next}"), format!("input {number}")));
@@ -150,6 +160,22 @@ impl Reader {
         let (path, line) = (self.path.clone(), self.line);
         RecordingError::Bad { path, line, expected: expected.into(), came: came.to_string() }
     }
+}
+
+/// The controller relies on what reading a topology file makes sure of, so this must be as it would be read from one.
+fn check_topology(topology: &Topology) -> Result<(), String> {
+    if *topology == Topology::default() {
+        return Ok(());
+    }
+    let read = parse_topology(Path::new("topology"), &topology.to_yaml())
+        .map_err(|problems| problems.first().map_or_else(String::new, ToString::to_string))?;
+    // Shares are left out: making them add up to 1 once more may change their last digit.
+    let parts = |topology: &Topology| {
+        let services = topology.services.iter();
+        let services: Vec<_> = services.map(|service| (service.number, service.prefixes.clone())).collect();
+        (topology.nodes.clone(), topology.links.clone(), topology.hosts.clone(), services)
+    };
+    if parts(&read) == parts(topology) { Ok(()) } else { Err("its parts do not fit together".to_owned()) }
 }
 
 /// Without its line feed. A compressed file that ends too early is cut, one that was changed is an error.

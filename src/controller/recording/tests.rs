@@ -198,7 +198,7 @@ fn the_first_difference_is_named() {
 #[test]
 fn what_is_wrong_with_a_file_is_told_with_its_line() {
     type Change = fn(&str) -> Option<String>;
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 10] = [
         (
             |line| Some(line.replace("\"version\":1", "\"version\":2")),
             ":1: expected the header of a recording of version 1, came 'foreshadow-recording' of version 2",
@@ -217,6 +217,18 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
         (
             |line| line.starts_with("{\"end\"").then(|| format!("{line}\n{line}")),
             "expected nothing after the end marker",
+        ),
+        (
+            |line| Some(line.replacen("\"index\":2", "\"index\":9", 1)),
+            ":1: expected the header of a recording of version 1, came a topology that cannot be",
+        ),
+        (
+            |line| Some(line.replacen("{\"a\":{\"node\":\"", "{\"a\":{\"node\":\"x", 1)),
+            "came a topology that cannot be: topology:",
+        ),
+        (
+            |line| line.contains("\"slots\":[3,").then(|| line.replacen("\"slots\":[3,", "\"slots\":[", 1)),
+            ":3: expected 256 slots, came 255",
         ),
     ];
     for (change, wanted) in cases {
