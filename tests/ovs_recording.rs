@@ -92,12 +92,20 @@ fn ovs_recorded_bridges_replay() {
         let fabric = Fabric::start(&spec);
         let recording = lab().join("bridges.jsonl.gz");
         let mut controller = Controller::start_undeclared(Some(recording.clone()));
+        let count = |what: &str, wanted: usize| {
+            wait_for(what, PATIENCE, || {
+                let came = controller.rest.get(&format!("/v1.0/topology/{what}"))?.as_array().map_or(0, Vec::len);
+                if came == wanted { Ok(()) } else { Err(format!("{came} of {wanted}")) }
+            });
+        };
+        count("links", 8);
         for n in 2..=4 {
             wait_for("a ping across the ring", PATIENCE, || {
                 let answer = output(&mut fabric.exec("h1", &["ping", "-c1", "-W1", &format!("10.0.0.{n}")]));
                 if answer.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&answer.stdout).into_owned()) }
             });
         }
+        count("hosts", 4);
         controller.stop();
         println!("recorded in {} bytes", std::fs::metadata(&recording).expect("is there").len());
         let (report, log) = replay(&recording, &lab().join("first"));

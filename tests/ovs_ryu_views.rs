@@ -5,7 +5,7 @@ mod ovs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ovs::{Controller, Fabric, PROGRAMS, Spec, isolated, output, skip, wait_for};
 use serde_json::{Value, json};
@@ -67,22 +67,26 @@ fn ours(controller: &Controller) -> Result<Value, String> {
 
 /// Lists in an order of their own: neither side promises one.
 fn sorted(mut views: Value) -> Value {
-    for list in ["switches", "links", "hosts"] {
-        let items = views[list].as_array_mut().expect("a list");
-        for item in items.iter_mut() {
-            if let Some(ports) = item["ports"].as_array_mut() {
-                ports.sort_by_key(Value::to_string);
-            }
-        }
-        items.sort_by_key(Value::to_string);
-    }
+    ["switches", "links", "hosts"].into_iter().for_each(|list| sort(&mut views[list]));
     views
 }
 
-/// Waits for so many switches, directed links and hosts.
+fn sort(list: &mut Value) {
+    let items = list.as_array_mut().expect("a list");
+    for item in items.iter_mut() {
+        if let Some(ports) = item.get_mut("ports").and_then(Value::as_array_mut) {
+            ports.sort_by_key(Value::to_string);
+        }
+    }
+    items.sort_by_key(Value::to_string);
+}
+
+/// Waits for so many switches, directed links, and hosts with an IPv4 address.
 fn complete(views: Result<Value, String>, counts: [usize; 3]) -> Result<Value, String> {
     let views = views?;
-    let came = ["switches", "links", "hosts"].map(|list| views[list].as_array().map_or(0, Vec::len));
+    let whole = |item: &&Value| item.get("ipv4").is_none_or(|addresses| addresses != &json!([]));
+    let came = ["switches", "links", "hosts"]
+        .map(|list| views[list].as_array().map_or(0, |list| list.iter().filter(whole).count()));
     if came == counts { Ok(sorted(views)) } else { Err(format!("{came:?} of {counts:?}")) }
 }
 
@@ -121,7 +125,9 @@ fn ovs_ryu_views_of_a_fabric_are_os_kens() {
             wait_for("every switch, link and host in our views", PATIENCE, || complete(ours(&controller), counts));
         for switch in seen["switches"].as_array().expect("a list") {
             let dpid = switch["dpid"].as_str().expect("a text");
-            assert_eq!(controller.rest.get(&format!("/v1.0/topology/switches/{dpid}")), Ok(json!([switch])));
+            let mut one = controller.rest.get(&format!("/v1.0/topology/switches/{dpid}")).expect("an answer");
+            sort(&mut one);
+            assert_eq!(one, json!([switch]));
         }
         drop(controller);
 
@@ -135,8 +141,11 @@ fn ovs_ryu_views_of_a_fabric_are_os_kens() {
     });
 }
 
-/// Mininet's own command line on `--topo linear,3`, as its users start it; left when dropped.
-struct Mininet(Child);
+/// Mininet's own command line on `--topo linear,3`, as its users start it; killed when dropped.
+struct Mininet {
+    child: Child,
+    spoke: Option<Instant>,
+}
 
 impl Mininet {
     fn start() -> Self {
@@ -158,19 +167,24 @@ impl Mininet {
             .stderr(Stdio::null())
             .spawn()
             .expect("mn was found before");
-        Self(child)
+        Self { child, spoke: None }
     }
 
-    fn tell(&mut self, command: &str) {
-        let input = self.0.stdin.as_mut().expect("piped above");
-        writeln!(input, "{command}").expect("mininet reads its commands");
+    /// Every host speaks to every other, every few seconds: Mininet takes its commands one after the other.
+    fn speak(&mut self) {
+        if self.spoke.is_none_or(|spoke| spoke.elapsed() > Duration::from_secs(8)) {
+            self.spoke = Some(Instant::now());
+            let input = self.child.stdin.as_mut().expect("piped above");
+            writeln!(input, "pingall 1").expect("mininet reads its commands");
+        }
     }
 }
 
 impl Drop for Mininet {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        // Its hosts and switches go with the namespaces of the test.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -196,13 +210,13 @@ fn ovs_ryu_views_of_mininet_are_os_kens() {
         let controller = Controller::start_undeclared(None);
         let mut mininet = Mininet::start();
         let seen = wait_for("every switch, link and host in our views", PATIENCE, || {
-            mininet.tell("pingall 1");
+            mininet.speak();
             complete(ours(&controller), counts)
         });
         drop(controller);
         let mut peer = Peer::start(python.expect("found above"), 6653);
         let theirs = wait_for("every switch, link and host in os-ken's views", PATIENCE, || {
-            mininet.tell("pingall 1");
+            mininet.speak();
             complete(peer.views(), counts)
         });
         same(&without_ipv6(seen), &without_ipv6(theirs));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use foreshadow::controller::recording::{Outcome, Player, Read, Reader, Record, RecordWriter};
 use serde_json::Value;
 
 fn foreshadow(args: &[&str]) -> Output {
@@ -33,7 +34,14 @@ fn a_recorded_day_replays_the_same_twice() {
     let played = foreshadow(&["demo", "--for", "20s", "--http", "127.0.0.1:0", "--record", text(&recording)]);
     assert!(played.status.success(), "{played:?}");
     let began = Instant::now();
-    let (status, report, log) = replay(&recording, &folder.path().join("first"));
+    // In two processes, as everything here.
+    let (first, second) = std::thread::scope(|scope| {
+        let (recording, folder) = (&recording, folder.path());
+        let [first, second] =
+            ["first", "second"].map(|name| scope.spawn(move || replay(recording, &folder.join(name))));
+        (first.join().expect("no panic"), second.join().expect("no panic"))
+    });
+    let (status, report, log) = first;
     println!(
         "{} inputs, {} plans in {} bytes replayed in {:.1} s",
         report["inputs"],
@@ -50,9 +58,8 @@ fn a_recorded_day_replays_the_same_twice() {
         count(&report, "cycles") > 2_880 && count(&report, "plans") > 0 && count(&report, "shifts") > 0,
         "{report:#}"
     );
-    let (_, again, second) = replay(&recording, &folder.path().join("second"));
-    assert_eq!(again, report);
-    assert!(log == second, "two replays give one plan log");
+    assert_eq!(second.1, report);
+    assert!(log == second.2, "two replays give one plan log");
     let plans = log.split(|byte| *byte == b'\n').filter(|line| line.windows(7).any(|part| part == b"\"plan\":"));
     assert_eq!(plans.count() as u64, count(&report, "plans"));
 }
@@ -137,4 +144,56 @@ fn a_stopped_controller_ends_its_recording() {
     running.0.wait().expect("ours");
     let (status, report, _) = replay(&recording, &folder.path().join("plans"));
     assert_eq!((status, &report["complete"]), (Some(0), &true.into()), "{report:#}");
+}
+
+/// Recordings of real runs, each with the digest of its plan log beside it. `FORESHADOW_BLESS=1` writes both anew, for
+/// when what a policy decides was changed on purpose (docs/RECORDING.md).
+#[test]
+fn committed_recordings_replay_to_the_plans_of_then() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
+    let mut found = 0;
+    for entry in fs::read_dir(&folder).expect("the folder is in the repository") {
+        let recording = entry.expect("a readable entry").path();
+        let Some(name) = recording.to_str().and_then(|path| path.strip_suffix(".jsonl.gz")) else { continue };
+        let digest = PathBuf::from(format!("{name}.digest"));
+        if std::env::var_os("FORESHADOW_BLESS").is_some() {
+            record_again(&recording);
+        }
+        let mut reader = Reader::open(&recording).expect("a good recording");
+        let replayed =
+            foreshadow::controller::recording::replay(&mut reader, &mut std::io::sink()).expect("a good recording");
+        println!("{}: {replayed:?}", recording.display());
+        assert!(replayed.complete && replayed.plans > 0, "{replayed:?}");
+        assert_eq!(replayed.outcome, Outcome::Equal, "{}", recording.display());
+        if std::env::var_os("FORESHADOW_BLESS").is_some() {
+            fs::write(&digest, format!("{}\n", replayed.plan_log)).expect("written");
+        }
+        let expected = fs::read_to_string(&digest).unwrap_or_else(|error| panic!("{}: {error}", digest.display()));
+        assert_eq!(replayed.plan_log, expected.trim(), "{}", recording.display());
+        assert!(fs::metadata(&recording).expect("is there").len() < 150_000, "{} is too large", recording.display());
+        found += 1;
+    }
+    assert!(found > 0, "no recording in {}", folder.display());
+}
+
+/// The same inputs, with what this program sends for them.
+fn record_again(recording: &Path) {
+    let mut reader = Reader::open(recording).expect("a good recording");
+    let folder = tempfile::tempdir().expect("a folder");
+    let again = folder.path().join("again.jsonl.gz");
+    let mut writer = RecordWriter::create(&again).expect("the folder is ours");
+    let mut player = Player::new(reader.header());
+    writer.write(&Record::Header(Box::new(reader.header().clone()))).expect("written");
+    let mut inputs = 0;
+    while let Read::Record(record) = reader.next_record().expect("a good recording") {
+        let Record::Input { number, at, what } = record else { continue };
+        inputs = number;
+        writer.write(&Record::Input { number, at, what: what.clone() }).expect("written");
+        if let Some(answer) = player.feed(what, at) {
+            writer.answer(answer).expect("written");
+        }
+    }
+    writer.write(&Record::End { inputs }).expect("written");
+    writer.finish().expect("written");
+    fs::copy(&again, recording).expect("written");
 }

@@ -1,7 +1,7 @@
 //! Topology views as Ryu's `rest_topology` gives them, so that its clients need no change.
 //!
 //! Facts taken over from it: every value is a string or a list of strings; a datapath id is 16 hex digits and a port
-//! number 8, lower case; a link has one direction, so every wire is listed twice; only switches with a session are
+//! number 8, lower case; reserved ports (LOCAL) are left out; a link has one direction, so every wire is listed twice; only switches with a session are
 //! shown; a switch that is not known gives an empty list, and a path that holds no datapath id is not found.
 
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ use crate::southbound::Port;
 use crate::types::{DatapathId, MacAddr, NodeId, PortNo};
 
 const DPID_DIGITS: usize = 16;
+/// `OFPP_MAX` (OpenFlow 1.3, section 7.2.1): ports above it are not shown.
+const PORT_MAX: u32 = 0xffff_ff00;
 
 /// A port of a switch.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -155,7 +157,7 @@ impl<'v> Fabric<'v> {
         let mut found: Vec<_> = wanted
             .map(|switch| RyuSwitch {
                 dpid: switch.datapath.to_string(),
-                ports: switch.ports.iter().map(|each| port(switch, each)).collect(),
+                ports: physical(switch).map(|each| port(switch, each)).collect(),
             })
             .collect();
         found.sort_by(|a, b| a.dpid.cmp(&b.dpid));
@@ -182,7 +184,7 @@ impl<'v> Fabric<'v> {
     /// `None` while the switch has no session, or no such port.
     fn port(&self, node: &NodeId, number: PortNo) -> Option<RyuPort> {
         let switch = self.switches.get(node)?;
-        switch.ports.iter().find(|port| port.number == number).map(|each| port(switch, each))
+        physical(switch).find(|port| port.number == number).map(|each| port(switch, each))
     }
 
     /// Addresses of one MAC address at one port are one host.
@@ -217,6 +219,11 @@ fn addresses(host: &HostView, entry: &mut RyuHost) {
     };
     host.ipv4.iter().for_each(|address| add(|entry| &mut entry.ipv4, address.to_string()));
     host.ipv6.iter().for_each(|address| add(|entry| &mut entry.ipv6, address.to_string()));
+}
+
+/// Without the switch's own: LOCAL and whatever else is reserved.
+fn physical(switch: &SwitchView) -> impl Iterator<Item = &Port> {
+    switch.ports.iter().filter(|port| port.number.0 <= PORT_MAX)
 }
 
 fn port(switch: &SwitchView, from: &Port) -> RyuPort {

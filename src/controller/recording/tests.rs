@@ -206,7 +206,9 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
         (|_| Some("{}".to_owned()), ":1: expected the header of a recording of version 1, came '{}'"),
         (|_| Some(String::new()), ":1: expected the header"),
         (
-            |line| line.contains("\"number\":2,").then(|| line.replace("\"number\":2,", "\"number\":3,")),
+            |line| {
+                line.contains("\"input\":{\"number\":2,").then(|| line.replacen("\"number\":2,", "\"number\":3,", 1))
+            },
             ": expected input 2, came input 3",
         ),
         (|line| line.contains("\"Tick\"").then(|| line.replace("Tick", "Tock")), "unknown variant `Tock`"),
@@ -228,7 +230,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
         ),
         (
             |line| line.contains("\"slots\":[3,").then(|| line.replacen("\"slots\":[3,", "\"slots\":[", 1)),
-            ":3: expected 256 slots, came 255",
+            ":4: expected 256 slots, came 255",
         ),
     ];
     for (change, wanted) in cases {

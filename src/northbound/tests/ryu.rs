@@ -14,7 +14,8 @@ fn bridges() -> View {
         let mut second = view.ports[0].clone();
         (second.number, second.up) = (PortNo(0x10), false);
         second.name = format!("{}-eth16", view.node);
-        view.ports.push(second);
+        let local = Port { number: PortNo(0xffff_fffe), ..second.clone() };
+        view.ports.extend([second, local]);
     }
     let link = |a: &str, a_port, b: &str, b_port: Option<u32>, state| LinkView {
         a: NodeId::new(a),
