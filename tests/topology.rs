@@ -165,7 +165,10 @@ fn stages_are_inferred_from_a_file() {
     let torus = root().join("topologies/torus-3x3.yaml");
     let output = foreshadow(&["topology", "convert", torus.to_str().expect("a readable name"), "--stages"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.contains("switch s1x1 and s1x2 are joined and equally near"), "{said}");
+    assert!(
+        output.status.success() && said.contains("switch s1x1 and switch s1x2 are joined and equally near"),
+        "{said}"
+    );
 }
 
 /// A line of a generated file without what stages brought to it.

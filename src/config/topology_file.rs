@@ -309,7 +309,7 @@ impl Checker<'_, '_> {
                     b.node,
                     b_stage.name()
                 );
-                let expected = "outside-first, first-second, first-third, second-second or second-third";
+                let expected = "outside-first, first-second, first-third, second-second, second-third or bridge-bridge";
                 self.reader.problem(fields.place, what, expected);
             }
             _ => {}
@@ -508,7 +508,7 @@ impl Checker<'_, '_> {
                 return Some(end);
             }
             let what = format!("a host hangs on '{}', which is of stage {}", end.node, stage.name());
-            self.reader.problem(fields.place_of("attach"), what, "a third-stage or outside switch");
+            self.reader.problem(fields.place_of("attach"), what, "a third-stage switch, an outside switch or a bridge");
             None
         });
         let address = address?;

@@ -159,7 +159,9 @@ impl<'f> Graph<'f> {
                 for &neighbour in self.neighbours[at].iter().filter(|neighbour| !self.hosts.contains(neighbour)) {
                     if passed.insert(neighbour) {
                         let more: Vec<usize> = self.neighbours[neighbour].intersection(&left).copied().collect();
-                        left.retain(|at| !more.contains(at));
+                        for at in &more {
+                            left.remove(at);
+                        }
                         group.extend(&more);
                         queue.extend(more);
                     }

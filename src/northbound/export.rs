@@ -17,7 +17,7 @@ use super::problem::Problem;
 use crate::config::{
     Comments, Host, Link, LinkEnd, NODES_MAX, Node, RouterSettings, Service, Stage, Topology, parse_topology,
 };
-use crate::controller::view::{HostView, LinkState, LinkView, SwitchView, View};
+use crate::controller::view::{HostView, LinkState, SwitchView, View};
 use crate::types::{MacAddr, NodeId, NodeIndex, PortNo};
 
 /// By its registration (RFC 9512).
@@ -142,7 +142,7 @@ impl Exporter<'_> {
                 let port = port.filter(|port| self.ports.insert((node.clone(), *port)));
                 LinkEnd { node: node.clone(), port }
             });
-            let latency_us = latency_us(link).min(LATENCY_US_MAX);
+            let latency_us = link.measured_latency_us.unwrap_or(link.latency_us).min(LATENCY_US_MAX);
             self.topology.links.push(Link { a, b, latency_us, capacity_bps: link.capacity_bps, kind: link.kind });
         }
     }
@@ -235,10 +235,6 @@ impl Exporter<'_> {
         }
         self.topology.hosts = hosts;
     }
-}
-
-fn latency_us(link: &LinkView) -> u32 {
-    link.latency_us
 }
 
 /// What a file takes as a host's address.

@@ -183,18 +183,18 @@ impl StagedArgs {
 
 impl ShapeArgs {
     fn parts(&self) -> (Shape, &CommonArgs, Option<&StagedArgs>) {
-        match self {
-            &Self::LeafSpine { leaves, spines, ref staged, ref common } => {
+        match *self {
+            Self::LeafSpine { leaves, spines, ref staged, ref common } => {
                 (Shape::LeafSpine { leaves, spines }, common, Some(staged))
             }
-            &Self::Clos { pods, leaves, aggregations, cores, ref staged, ref common } => {
+            Self::Clos { pods, leaves, aggregations, cores, ref staged, ref common } => {
                 (Shape::Clos { pods, leaves, aggregations, cores }, common, Some(staged))
             }
-            &Self::FatTree { k, ref staged, ref common } => (Shape::FatTree { k }, common, Some(staged)),
-            &Self::Linear { switches, ref common } => (Shape::Linear { switches }, common, None),
-            &Self::Tree { depth, fanout, ref common } => (Shape::Tree { depth, fanout }, common, None),
-            &Self::Torus { rows, columns, ref common } => (Shape::Torus { rows, columns }, common, None),
-            &Self::Mesh { switches, links, seed, ref common } => {
+            Self::FatTree { k, ref staged, ref common } => (Shape::FatTree { k }, common, Some(staged)),
+            Self::Linear { switches, ref common } => (Shape::Linear { switches }, common, None),
+            Self::Tree { depth, fanout, ref common } => (Shape::Tree { depth, fanout }, common, None),
+            Self::Torus { rows, columns, ref common } => (Shape::Torus { rows, columns }, common, None),
+            Self::Mesh { switches, links, seed, ref common } => {
                 // So many that there are loops, and no more than there are pairs.
                 let pairs = u64::from(switches) * u64::from(switches.saturating_sub(1)) / 2;
                 let usual = u32::try_from(pairs.min(u64::from(switches) * 3 / 2)).unwrap_or(u32::MAX);

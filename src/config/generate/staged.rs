@@ -58,7 +58,7 @@ pub(super) fn clos(builder: &mut Builder<'_>, numbers: [u32; 4]) -> Result<Tiers
 }
 
 pub(super) fn fat_tree(builder: &mut Builder<'_>, k: u32) -> Result<Tiers, BadParameter> {
-    if k % 2 != 0 || !(2..=64).contains(&k) {
+    if !k.is_multiple_of(2) || !(2..=64).contains(&k) {
         return Err(BadParameter { what: format!("-k is {k}"), expected: "an even number from 2 to 64".to_owned() });
     }
     clos(builder, [k, k / 2, k / 2, k / 2])
@@ -106,7 +106,7 @@ pub(super) fn above(builder: &mut Builder<'_>, staged: &Staged, top: &[At]) -> R
 /// An odd number is made whole by the router opposite where there is one, else by one more on either side.
 fn mirrors(routers: usize, wanted: u32) -> Vec<(usize, usize)> {
     let wanted = usize::try_from(wanted).expect("a usize holds 32 bits").min(routers - 1);
-    let opposite = wanted % 2 == 1 && routers % 2 == 0;
+    let opposite = !wanted.is_multiple_of(2) && routers.is_multiple_of(2);
     let reach = if opposite { wanted / 2 } else { wanted.div_ceil(2) };
     let mut pairs: Vec<(usize, usize)> =
         (1..=reach).flat_map(|step| (0..routers).map(move |from| (from, (from + step) % routers))).collect();

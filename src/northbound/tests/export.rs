@@ -15,7 +15,8 @@ fn link(a: (&str, u32), b: (&str, u32), state: LinkState) -> LinkView {
         a_port: Some(PortNo(a.1)),
         b: NodeId::new(b.0),
         b_port: Some(PortNo(b.1)),
-        latency_us: 70,
+        latency_us: 100,
+        measured_latency_us: Some(70),
         state,
         ..sample().links.remove(0)
     }
@@ -116,7 +117,16 @@ fn what_was_declared_is_kept() {
         .map(|declared| {
             let ((a, a_port), (b, b_port)) = (end(&declared.a), end(&declared.b));
             let (kind, latency_us) = (declared.kind, declared.latency_us);
-            LinkView { a, a_port, b, b_port, kind, latency_us, ..link(("", 1), ("", 1), LinkState::Up) }
+            LinkView {
+                a,
+                a_port,
+                b,
+                b_port,
+                kind,
+                latency_us,
+                measured_latency_us: None,
+                ..link(("", 1), ("", 1), LinkState::Up)
+            }
         })
         .collect();
     // A wire past the first stage, which no file may declare.
