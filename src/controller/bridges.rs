@@ -132,7 +132,7 @@ impl Controller {
     /// Takes a frame that an edge port of a bridge handed up.
     pub(super) fn station_frame(&mut self, place: Place, frame: &[u8], now: Timestamp, output: &mut Output) {
         let Some(datapath) = self.datapath_of(place.node) else { return };
-        if !self.discovery.edge_ports(datapath, now).contains(&place.port) {
+        if !self.discovery.is_edge_port(datapath, place.port, now) {
             return;
         }
         let heard = self.bridges.stations.packet_in(place, frame, now);

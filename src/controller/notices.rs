@@ -1,21 +1,33 @@
 //! What is worth telling about a cycle: the differences to the one before, in sentences.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Output;
 use crate::config::Topology;
 use crate::network::{LinkState, WiredLink};
 use crate::policy::decision::{RouterDecision, ShiftPhase};
+use crate::types::{NodeIndex, PortNo};
 
 /// Tells of links that changed their state.
 pub(super) fn links(topology: &Topology, before: &[WiredLink], after: &[WiredLink], output: &mut Output) {
     let name = |index| topology.by_index(index).map_or_else(|| format!("{index}"), |node| node.id.to_string());
+    let end = |index, port: Option<PortNo>| match port {
+        Some(port) => format!("{}:{port}", name(index)),
+        None => name(index),
+    };
+    let both = |link: &WiredLink| format!("{} - {}", end(link.a, link.a_port), end(link.b, link.b_port));
+    // Links that no file declares come after the others, and only while they are known.
+    let found: BTreeSet<Wire> = after.iter().map(wire).collect();
+    for gone in before.iter().skip(topology.links.len()).filter(|link| !found.contains(&wire(link))) {
+        output.tell("link", None, format!("{} is gone", both(gone)));
+    }
+    let known: BTreeMap<Wire, LinkState> = before.iter().map(|link| (wire(link), link.state)).collect();
     for link in after {
-        let known = before.iter().find(|known| {
-            (known.a, known.b, known.kind) == (link.a, link.b, link.kind)
-                && (known.a_port == link.a_port || known.a_port.is_none())
-                && (known.b_port == link.b_port || known.b_port.is_none())
-        });
-        let state = known.map(|known| known.state);
-        if state == Some(link.state) || (state.is_none() && link.state != LinkState::Undeclared) {
+        // The ports of a declared link may have been found only now, one end after the other.
+        let earlier = [(link.a_port, link.b_port), (link.a_port, None), (None, link.b_port), (None, None)];
+        let state = earlier.into_iter().find_map(|(a_port, b_port)| known.get(&(link.a, a_port, link.b, b_port)));
+        let state = state.copied();
+        if state == Some(link.state) || (state.is_none() && link.state == LinkState::Unseen) {
             continue;
         }
         let what = match link.state {
@@ -24,12 +36,15 @@ pub(super) fn links(topology: &Topology, before: &[WiredLink], after: &[WiredLin
             LinkState::Unseen => "is no longer seen in both directions",
             LinkState::Undeclared => "was found and is not in the topology file",
         };
-        let end = |index, port: Option<crate::types::PortNo>| match port {
-            Some(port) => format!("{}:{port}", name(index)),
-            None => name(index),
-        };
-        output.tell("link", None, format!("{} - {} {what}", end(link.a, link.a_port), end(link.b, link.b_port)));
+        output.tell("link", None, format!("{} {what}", both(link)));
     }
+}
+
+/// Both ends of a link.
+type Wire = (NodeIndex, Option<PortNo>, NodeIndex, Option<PortNo>);
+
+fn wire(link: &WiredLink) -> Wire {
+    (link.a, link.a_port, link.b, link.b_port)
 }
 
 /// Tells of forecasts, crossings, refusals and shifts.
