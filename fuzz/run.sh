@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 seconds=$1
 shift
 host=$(rustc -vV | sed -n 's/^host: //p')
-[ $# -gt 0 ] || set -- $(cd fuzz_targets && ls -- *.rs | sed 's/\.rs$//')
+[ "$#" -gt 0 ] || set -- $(cd fuzz_targets && ls -- *.rs | sed 's/\.rs$//')
 for target in "$@"; do
 	found=target/found/$target
 	log=target/$target.log

@@ -204,3 +204,32 @@ fn no_depth_of_nesting_is_too_deep() {
     let frame = Frame::decode(&bytes).expect("decodes");
     assert_eq!(frame.encode(), Ok(bytes));
 }
+
+#[test]
+fn a_mistake_has_the_error_of_the_structure_that_it_is_in() {
+    let frame = |message_type: u8, body: &[u8]| {
+        let [high, low] = u16::try_from(body.len() + HEADER_BYTES).expect("small").to_be_bytes();
+        [&[VERSION, message_type, high, low, 0, 0, 0, 1], body].concat()
+    };
+    let flow = |rest: &[u8]| frame(14, &[&[0; 40][..], rest].concat());
+    let empty_match = [0, 1, 0, 4, 0, 0, 0, 0];
+    let group = |command, kind, rest: &[u8]| frame(15, &[&[0, command, kind, 0, 0, 0, 0, 1], rest].concat());
+    let table: &[(Vec<u8>, (u16, u16))] = &[
+        (vec![1, 20, 0, 8, 0, 0, 0, 1], (1, 0)),
+        (frame(20, &[0]), (1, 6)),
+        (flow(&[0, 0, 0, 4, 0, 0, 0, 0]), (4, 0)),
+        (flow(&[0, 1, 0, 16, 0, 0, 0, 0]), (4, 1)),
+        (flow(&[0, 1, 0, 8, 0x80, 0, 0, 4]), (4, 1)),
+        (flow(&[&empty_match[..], &[0, 1, 0, 4, 0, 0, 0, 0]].concat()), (3, 7)),
+        (flow(&[&empty_match[..], &[0, 4, 0, 16, 0, 0, 0, 0, 0, 22, 0, 4, 0, 0, 0, 9]].concat()), (2, 1)),
+        (frame(14, &[&[0; 17][..], &[9], &[0; 22], &empty_match].concat()), (5, 6)),
+        (group(9, 0, &[]), (6, 11)),
+        (group(0, 9, &[]), (6, 10)),
+        (group(0, 0, &[0, 8, 0, 0, 0, 0, 0, 0]), (6, 12)),
+        (frame(29, &[0, 9, 0, 0, 0, 0, 0, 1]), (12, 4)),
+        (frame(29, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 4]), (12, 8)),
+    ];
+    for (bytes, code) in table {
+        assert_eq!(Frame::decode(bytes).map_err(|error| error.error_code()), Err(*code), "{bytes:02x?}");
+    }
+}

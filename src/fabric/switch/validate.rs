@@ -86,6 +86,36 @@ impl Switch {
     }
 }
 
+/// What an emulated switch can do; the rest of what the codec knows it refuses.
+fn is_implemented(action: &Action) -> bool {
+    !matches!(
+        action,
+        Action::Other(_)
+            | Action::CopyTtlOut
+            | Action::CopyTtlIn
+            | Action::SetMplsTtl(_)
+            | Action::DecMplsTtl
+            | Action::PushMpls(_)
+            | Action::PopMpls(_)
+            | Action::PushPbb(_)
+            | Action::PopPbb
+            | Action::SetTunnel(_)
+            | Action::SetTunnel64(_)
+            | Action::Note(_)
+            | Action::Exit
+            | Action::DecTtlFor(_)
+            | Action::Controller { .. }
+            | Action::Conjunction { .. }
+            | Action::OutputReg2 { .. }
+            | Action::RegLoad2(_)
+            | Action::LinkBundle(_)
+            | Action::Sample(_)
+            | Action::OutputTrunc { .. }
+            | Action::CtClear
+            | Action::Nat(_)
+    )
+}
+
 /// Checks everything about an action that does not depend on what the switch holds.
 pub(super) fn check_action(action: &Action) -> Result<(), Refusal> {
     const BAD_TYPE: Refusal = refuse(BAD_ACTION, 0, "action is not implemented");
@@ -137,29 +167,7 @@ pub(super) fn check_action(action: &Action) -> Result<(), Refusal> {
             }
             ct.exec.iter().try_for_each(check_action)?;
         }
-        Action::Other(_)
-        | Action::CopyTtlOut
-        | Action::CopyTtlIn
-        | Action::SetMplsTtl(_)
-        | Action::DecMplsTtl
-        | Action::PushMpls(_)
-        | Action::PopMpls(_)
-        | Action::PushPbb(_)
-        | Action::PopPbb
-        | Action::SetTunnel(_)
-        | Action::SetTunnel64(_)
-        | Action::Note(_)
-        | Action::Exit
-        | Action::DecTtlFor(_)
-        | Action::Controller { .. }
-        | Action::Conjunction { .. }
-        | Action::OutputReg2 { .. }
-        | Action::RegLoad2(_)
-        | Action::LinkBundle(_)
-        | Action::Sample(_)
-        | Action::OutputTrunc { .. }
-        | Action::CtClear
-        | Action::Nat(_) => return Err(BAD_TYPE),
+        other if !is_implemented(other) => return Err(BAD_TYPE),
         _ => {}
     }
     Ok(())

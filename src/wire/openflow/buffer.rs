@@ -80,11 +80,14 @@ impl<'a> Reader<'a> {
         Ok(self.take(count)?.iter().fold(0, |value, byte| value << 8 | u128::from(*byte)))
     }
 
-    /// Text in `count` bytes, ended by the first zero. Bytes that are not UTF-8 become replacement characters.
+    /// Text in `count` bytes, ended by the first zero. Bytes that are not UTF-8 become replacement characters; of text that
+    /// leaves no room for the zero then, the end is cut off, as in writing.
     pub(super) fn text(&mut self, count: usize) -> Result<String, DecodeError> {
         let bytes = self.take(count)?;
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(count);
-        Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+        let mut text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        text.truncate(text_end(&text, count));
+        Ok(text)
     }
 
     /// What is left, unread.
@@ -153,12 +156,18 @@ pub(super) fn fill_length(out: &mut [u8], what: &'static str, at: usize, from: u
     Ok(())
 }
 
-/// Text in `width` bytes: cut at a character's end so that a zero follows it.
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str, width: usize) {
+/// Where text ends that `width` bytes hold with a zero behind it.
+fn text_end(text: &str, width: usize) -> usize {
     let mut end = text.len().min(width - 1);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
+    end
+}
+
+/// Text in `width` bytes: cut at a character's end so that a zero follows it.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str, width: usize) {
+    let end = text_end(text, width);
     out.extend_from_slice(&text.as_bytes()[..end]);
     out.resize(out.len() + width - end, 0);
 }

@@ -351,8 +351,8 @@ impl Field {
         if let Some(experimenter) = experimenter {
             return Self::Experimenter { experimenter, number, length: bytes };
         }
-        let families: [(Registers, fn(u8) -> Self); 3] =
-            [(REGS, Self::Reg), (XREGS, Self::XReg), (XXREGS, Self::XxReg)];
+        type Family = (Registers, fn(u8) -> Field);
+        let families: [Family; 3] = [(REGS, Self::Reg), (XREGS, Self::XReg), (XXREGS, Self::XxReg)];
         for ((of_class, first, count, of_bytes), register) in families {
             if class == of_class && bytes == of_bytes && (first..first + count).contains(&number) {
                 return register(number - first);
