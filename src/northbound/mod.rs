@@ -32,6 +32,7 @@ pub mod model;
 mod paths;
 mod problem;
 pub mod ryu;
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -129,6 +130,7 @@ pub fn router(state: NorthState) -> Router {
         .route("/api/v1/topology", get(api::topology))
         .route("/api/v1/paths", get(paths::paths))
         .route("/api/v1/topology.yaml", get(export::topology_yaml))
+        .route("/api/v1/stages", get(stages::stages))
         .route("/api/v1/routers", get(api::routers))
         .route("/api/v1/routers/{id}", get(api::router))
         .route("/api/v1/shadows", get(api::shadows))

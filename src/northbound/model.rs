@@ -199,6 +199,37 @@ pub struct Host {
     pub attached: LinkEnd,
 }
 
+/// The stages that a fabric seems to have.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Stages {
+    /// One sentence about the whole.
+    pub summary: String,
+    pub switches: Vec<InferredSwitch>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct InferredSwitch {
+    pub switch: String,
+    #[schema(schema_with = stages)]
+    pub stage: Stage,
+    pub reason: String,
+    /// Of routers only; best first.
+    pub shadow_candidates: Vec<ShadowCandidate>,
+}
+
+/// Another router that could take new connections.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ShadowCandidate {
+    pub router: String,
+    /// A link joins the two, which could carry replication.
+    pub joined: bool,
+    pub common_neighbours: u32,
+    /// Links between the two; absent where there is no way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub distance: Option<u32>,
+}
+
 /// Ways between two switches of which no two share a link.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Paths {

@@ -155,14 +155,16 @@ impl Day {
         let settling_begins = traffic_begins.before(CYCLE * SETTLING_CYCLES);
         // Depth 1: the sender sees when the controller took a step (see `Stage::step`).
         let (steps, stepper) = mpsc::channel(1);
-        let mut config = Config::default();
-        config.openflow_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        config.http_listen = self.http;
-        config.cycle = LoopSettings {
-            cycle_ms: u64::try_from(CYCLE.as_millis()).unwrap_or(u64::MAX),
-            horizon_cycles: HORIZON_CYCLES,
-            policy: self.policy,
-            ..LoopSettings::default()
+        let config = Config {
+            openflow_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            http_listen: self.http,
+            cycle: LoopSettings {
+                cycle_ms: u64::try_from(CYCLE.as_millis()).unwrap_or(u64::MAX),
+                horizon_cycles: HORIZON_CYCLES,
+                policy: self.policy,
+                ..LoopSettings::default()
+            },
+            ..Config::default()
         };
         let clockwork = Clockwork::Lockstep(stepper);
         let record = self.record.as_deref();

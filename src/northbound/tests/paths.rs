@@ -31,6 +31,15 @@ async fn ways(fixture: &Fixture, query: &str) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
+async fn a_ring_has_no_stages_and_the_answer_says_why() {
+    let answer = ask(&ring(None), Method::GET, "/api/v1/stages").await.json();
+    let stages: Vec<&str> =
+        answer["switches"].as_array().expect("switches").iter().filter_map(|each| each["stage"].as_str()).collect();
+    assert_eq!(stages, ["bridge"; 4]);
+    assert!(answer["summary"].as_str().is_some_and(|why| why.len() > 20), "{answer}");
+}
+
+#[tokio::test]
 async fn two_ways_around_a_ring_and_one_when_it_is_cut() {
     assert_eq!(ways(&ring(None), "from=b1&to=b2").await, [vec!["b2"], vec!["b4", "b3", "b2"]]);
     assert_eq!(ways(&ring(None), "from=b1&to=b2&max=1").await, [vec!["b2"]]);

@@ -116,6 +116,8 @@ async fn problems_keep_what_the_document_promises() {
         ("/api/v1/paths", "/api/v1/paths?from=r1", "400"),
         ("/api/v1/paths", "/api/v1/paths?from=r1&to=r2&max=0", "400"),
         ("/api/v1/paths", "/api/v1/paths?from=r1&to=nobody", "404"),
+        ("/api/v1/stages", "/api/v1/stages?server=o1", "400"),
+        ("/api/v1/stages", "/api/v1/stages?servers=nobody", "404"),
     ];
     for (path, concrete, status) in cases {
         let answer = ask(&fixture, Method::GET, concrete).await;
