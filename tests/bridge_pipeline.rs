@@ -366,7 +366,7 @@ fn the_controller_hears_of_strangers_and_of_questions() {
     let ring = || Graph::ring(4);
     let (own, other, stranger) = (mac(0, H0), mac(2, H1), MacAddr([2, 0, 0, 0, 99, 99]));
     let solicited = MacAddr([0x33, 0x33, 0xff, 0, 0, 2]);
-    let told = vec![(0, H0)];
+    let told = [(0, H0)];
     // What is sent, whether the controller hears, how many edge ports see it.
     let cases: Vec<(&str, Vec<u8>, bool, usize)> = vec![
         ("known to known", plain(own, other, None), false, 1),

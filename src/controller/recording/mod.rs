@@ -1,9 +1,9 @@
 //! Recordings: every input of a controller with its time, and what the controller sent for it (docs/RECORDING.md).
 //!
 //! A controller's outputs follow from its inputs and their times alone, so a recording repeats a run: [`Player`] feeds
-//! the inputs to a new controller, [`replay`] compares what that one sends with what was recorded.
+//! the inputs to a new controller, [`replay()`] compares what that one sends with what was recorded.
 //!
-//! [`format`](self::format) holds the records, [`Recorder`] is the loop's end of a bounded queue to the writer, [`Reader`]
+//! [`mod@format`] holds the records, [`Recorder`] is the loop's end of a bounded queue to the writer, [`Reader`]
 //! trusts nothing it reads.
 
 use std::io;
