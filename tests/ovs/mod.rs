@@ -8,6 +8,7 @@
 // Every test binary takes the part of the harness that it needs.
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
+mod anynet;
 mod controller;
 mod fabric;
 mod isolation;
@@ -16,6 +17,7 @@ pub mod skip;
 mod spec;
 mod traffic;
 
+pub use anynet::{Anynet, MININET, number};
 pub use controller::{Controller, Rest, wait_for};
 pub use fabric::{Fabric, PROGRAMS};
 pub use isolation::{isolated, lab};
