@@ -330,10 +330,10 @@ class Network:
         return {"seconds": time.monotonic() - began}
 
     def controllers(self, target):
-        """Gives every switch this controller, or none."""
+        """Gives every switch this controller instead of its own."""
         words = []
         for switch in self.net.switches:
-            words += ["--", "set-controller", switch.name, target] if target else ["--", "del-controller", switch.name]
+            words += ["--", "set-controller", switch.name, target]
         subprocess.run(["ovs-vsctl", *words[1:]], check=True)
         return {}
 

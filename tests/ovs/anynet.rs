@@ -107,6 +107,16 @@ impl Anynet {
         started.elapsed()
     }
 
+    /// Waits until the controller has seen every session end.
+    pub fn await_alone(&self) {
+        wait_for("every session ends", PATIENCE, || {
+            let topology = self.rest().get("/api/v1/topology")?;
+            let connected =
+                topology["switches"].as_array().map_or(0, |all| all.iter().filter(|s| s["connected"] == true).count());
+            if connected == 0 { Ok(()) } else { Err(format!("{connected} are connected")) }
+        });
+    }
+
     fn converged(&self) -> Result<(), String> {
         let topology = self.rest().get("/api/v1/topology")?;
         let list = |key: &str| topology[key].as_array().cloned().unwrap_or_default();
