@@ -218,6 +218,9 @@ impl SwitchAgent {
     pub fn command(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Install { generation, plan, .. } => {
+                if let Some(held) = self.plan.as_ref().filter(|_| self.installer.is_resting()) {
+                    self.installer.wake((self.mapping.compile)(held));
+                }
                 let state = (self.mapping.compile)(&plan);
                 let plan = Arc::new(*plan);
                 self.housekeeper.set_plan(&plan, now);
@@ -376,6 +379,7 @@ impl SwitchAgent {
                 InstallEvent::Failed { generation, error } => Event::InstallFailed { datapath, generation, error },
             });
         }
+        self.installer.rest();
         while let Some(reading) = self.collector.poll_reading(&mut self.session, now) {
             self.events.push_back(Event::Reading { datapath, reading });
         }

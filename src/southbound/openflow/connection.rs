@@ -22,6 +22,8 @@ use super::vocabulary::CloseReason;
 use crate::southbound::Event;
 use crate::types::Timestamp;
 
+/// Commands taken before the socket's turn comes again.
+const COMMANDS_AT_ONCE: usize = 64;
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// With so many events waiting for the controller the socket is left alone, so that TCP slows the switch down.
@@ -144,7 +146,14 @@ impl Connection {
                     self.agent.close(reason, self.now());
                 }
                 Wake::Delivered | Wake::Timer => {}
-                Wake::Command(command) => self.agent.command(command, self.now()),
+                Wake::Command(command) => {
+                    self.agent.command(command, self.now());
+                    // What came together goes out in one write.
+                    for _ in 1..COMMANDS_AT_ONCE {
+                        let Ok(command) = queues.commands.try_recv() else { break };
+                        self.agent.command(command, self.now());
+                    }
+                }
                 Wake::Question(question) => {
                     self.agent.ask_echo(self.now());
                     self.questions.push((question, self.agent.counters().frames_in));

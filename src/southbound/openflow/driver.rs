@@ -26,10 +26,10 @@ pub(super) const EVENTS_MAX: usize = 4_096;
 /// Commands on their way to one session: the LLDP and ARP packets of a large switch in one cycle, several times over. A
 /// session that lets so many pile up is stuck; it is closed with that reason, and the controller's loop goes on.
 pub(super) const COMMANDS_MAX: usize = 1_024;
-/// Connections served at once; one more is closed as soon as it is accepted.
-const CONNECTIONS_MAX: usize = 4_096;
+/// Connections served at once; one more is closed as soon as it is accepted. The limit of open files may be lower.
+const CONNECTIONS_MAX: usize = 40_960;
 /// Connections the kernel holds until they are accepted: all switches of a fabric come at once after a restart.
-const BACKLOG: u32 = 1_024;
+const BACKLOG: u32 = 4_096;
 /// After a failed accept (no more file descriptors), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

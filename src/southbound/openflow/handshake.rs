@@ -91,7 +91,7 @@ impl Session {
             self.ask(Owner::Session, Awaits::RoleReply, Message::RoleRequest(wish));
         }
         for body in [MultipartRequestBody::Description, MultipartRequestBody::PortDescription] {
-            let awaits = Awaits::Multipart(Assembly::expecting(&body));
+            let awaits = Awaits::Multipart(Box::new(Assembly::expecting(&body)));
             let request = Message::MultipartRequest(MultipartRequest { more: false, body });
             self.ask(Owner::Session, awaits, request);
         }

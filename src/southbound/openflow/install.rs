@@ -28,6 +28,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(2);
 /// All or nothing, in the order given: what the ordinary path has barriers and waiting for.
 const BUNDLE_FLAGS: u16 = bundle_flags::ATOMIC | bundle_flags::ORDERED;
 
+/// Entries of a state that is let go of; making more of them again would take too long each time the plan changes.
+const REST_MAX: usize = 1_024;
+
 /// Time-outs of the installer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstallSettings {
@@ -125,7 +128,9 @@ pub struct Installer {
     /// What was last reported as installed.
     done: Option<Wanted>,
     /// What the switch holds of ours; `None` where that is not known.
-    installed: Option<SwitchState>,
+    installed: Option<Arc<SwitchState>>,
+    /// Generation of the state that was let go of; see [`Installer::rest`].
+    resting: Option<Generation>,
     /// What the switch held at first was reported.
     looked: bool,
     /// Nothing is begun while this is set.
@@ -151,6 +156,7 @@ impl Installer {
             wanted: None,
             done: None,
             installed: None,
+            resting: None,
             looked: false,
             held: false,
             tried: false,
@@ -166,7 +172,7 @@ impl Installer {
 
     /// Reads what the switch holds before anything is wished for.
     pub fn look(&mut self, session: &mut Session, now: Timestamp) {
-        if self.installed.is_none() && matches!(self.phase, Phase::Idle) && !self.held {
+        if self.installed.is_none() && self.resting.is_none() && matches!(self.phase, Phase::Idle) && !self.held {
             self.read(session, now);
         }
     }
@@ -190,7 +196,30 @@ impl Installer {
 
     /// True once there was anything to install.
     pub fn wants(&self) -> bool {
-        self.wanted.is_some()
+        self.wanted.is_some() || self.resting.is_some()
+    }
+
+    /// Lets go of what the switch holds, if that is what was last wished for and not too much to make again from its plan:
+    /// a state takes as much memory as all else of a session, and there may be thousands of sessions.
+    pub fn rest(&mut self) {
+        let (Some(wanted), Some(done), Some(installed)) = (&self.wanted, &self.done, &self.installed) else { return };
+        let same = wanted.generation == done.generation && Arc::ptr_eq(installed, &wanted.state);
+        if same && matches!(self.phase, Phase::Idle) && installed.flows.len() + installed.groups.len() <= REST_MAX {
+            self.resting = Some(wanted.generation);
+            (self.wanted, self.done, self.installed) = (None, None, None);
+        }
+    }
+
+    pub fn is_resting(&self) -> bool {
+        self.resting.is_some()
+    }
+
+    /// Takes back what was let go of.
+    pub fn wake(&mut self, state: SwitchState) {
+        let Some(generation) = self.resting.take() else { return };
+        let state = Arc::new(state);
+        let held = Wanted { generation, state: Arc::clone(&state) };
+        (self.wanted, self.done, self.installed) = (Some(held.clone()), Some(held), Some(state));
     }
 
     /// True once an installation has succeeded or failed.
@@ -270,7 +299,7 @@ impl Installer {
                         self.looked = true;
                         self.events.push_back(InstallEvent::Found(Box::new(state.clone())));
                     }
-                    self.installed = Some(state);
+                    self.installed = Some(Arc::new(state));
                     self.phase = Phase::Idle;
                 }
             }
@@ -342,7 +371,7 @@ impl Installer {
         for (_, change) in work.in_flight.drain() {
             change.count(&mut self.counts);
             if let Some(installed) = &mut self.installed {
-                change.apply(installed);
+                change.apply(Arc::make_mut(installed));
             }
         }
         let newer = self.wanted.as_ref().is_some_and(|wanted| wanted.state != work.target.state);
@@ -511,6 +540,8 @@ impl Installer {
 
     fn finish(&mut self, target: Wanted) {
         let generation = target.generation;
+        // The same by now: a switch's state is large, and there may be thousands.
+        self.installed = Some(Arc::clone(&target.state));
         self.done = Some(target);
         self.tried = true;
         self.failures = 0;

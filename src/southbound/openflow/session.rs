@@ -32,6 +32,8 @@ const ERROR_DATA_BYTES: usize = 64;
 const HELD_MAX: usize = 1_024;
 /// Types up to here are defined by OpenFlow 1.3 (METER_MOD is 29).
 const MESSAGE_TYPE_MAX: u8 = 29;
+/// Outstanding requests that a session keeps room for after a barrier.
+const OUTSTANDING_KEPT: usize = 16;
 /// Room for input that an idle session may keep.
 const INPUT_KEPT_BYTES: usize = 4_096;
 const TYPE_HELLO: u8 = 0;
@@ -51,7 +53,7 @@ pub(super) enum Awaits {
     RoleReply,
     BundleReply,
     AsyncReply,
-    Multipart(Assembly),
+    Multipart(Box<Assembly>),
 }
 
 /// The machine. `receive`, `tick` and `request` change it; `poll_output` and `poll_event` empty it.
@@ -240,7 +242,7 @@ impl Session {
             return Err(SendError::Full { max: self.settings.outstanding_max });
         }
         let awaits = match &message {
-            Message::MultipartRequest(request) => Awaits::Multipart(Assembly::expecting(&request.body)),
+            Message::MultipartRequest(request) => Awaits::Multipart(Box::new(Assembly::expecting(&request.body))),
             Message::BarrierRequest => Awaits::BarrierReply,
             Message::GetAsyncRequest => Awaits::AsyncReply,
             Message::Experimenter(Experimenter::BundleControl(_)) => Awaits::BundleReply,
@@ -489,6 +491,8 @@ impl Session {
             !(before && matches!(request.awaits, Awaits::Barrier))
         });
         self.forgettable.retain(|sent| self.outstanding.contains_key(sent));
+        // What a large installation needed is not needed afterwards.
+        self.outstanding.shrink_to(OUTSTANDING_KEPT);
         self.events.push_back(SessionEvent::Answered { xid, owner, answer: Answer::Barrier });
     }
 

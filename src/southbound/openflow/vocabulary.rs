@@ -52,7 +52,7 @@ impl Default for SessionSettings {
             frame_bytes_max: usize::from(u16::MAX),
             malformed_max: 100,
             outstanding_max: 4_096,
-            forgettable_max: 1_024,
+            forgettable_max: 64,
             multipart_bytes_max: 64 << 20,
             output_bytes_max: 8 << 20,
             miss_send_len: crate::wire::openflow::CONTROLLER_NO_BUFFER,
