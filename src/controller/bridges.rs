@@ -8,13 +8,13 @@ use super::switches::Switch;
 use super::{Controller, Output, START_PATIENCE};
 use crate::config::{Node, Protocol, Stage, Topology};
 use crate::network::bridge::{BridgePaths, Reaction, Stations, bridge_plan};
-use crate::network::{LinkState, Trust};
+use crate::network::{LinkState, Trust, WiredLink};
 use crate::plan::{DatapathPlan, Place, Station};
 use crate::southbound::{Command, Port};
 use crate::types::{DatapathId, NodeId, NodeIndex, PortNo, Timestamp};
 
 /// Switches that may join. Whoever reaches the OpenFlow port can make up datapaths, and each costs memory.
-const BRIDGES_MAX: usize = 8_192;
+const BRIDGES_MAX: usize = 32_768;
 /// A restarted controller that found entries waits until no switch and no link has appeared for so long: plans made
 /// earlier would take away what leads to those that are still to come.
 const QUIET: Duration = Duration::from_secs(2);
@@ -216,12 +216,21 @@ impl Controller {
         // What a switch holds has to be known first: a plan made earlier could take it away.
         let ready = self.switches.values().filter(|switch| switch.connected() && switch.found.is_some());
         let due = ready.filter(|switch| switch.node.stage == Stage::Bridge && (changed || !switch.planned));
-        due.filter_map(|switch| Some((switch.node.datapath, self.bridge_plan(switch.node.index)?))).collect()
-    }
-
-    fn bridge_plan(&self, node: NodeIndex) -> Option<DatapathPlan> {
+        let due: Vec<_> = due.map(|switch| (switch.node.index, switch.node.datapath)).collect();
+        if due.is_empty() {
+            return BTreeMap::new();
+        }
+        // Each plan looks at the links of its own node only: with thousands of bridges nothing else ends in time.
+        let mut links: BTreeMap<NodeIndex, Vec<WiredLink>> = BTreeMap::new();
+        for link in &self.links {
+            [link.a, link.b].into_iter().for_each(|end| links.entry(end).or_default().push(link.clone()));
+        }
         let Bridges { paths, stations, basis, .. } = &self.bridges;
-        Some(bridge_plan(node, paths, stations, basis.edges.get(&node)?, &self.links))
+        let plan = |node: NodeIndex| {
+            let links = links.get(&node).map_or(&[][..], Vec::as_slice);
+            Some(bridge_plan(node, paths, stations, basis.edges.get(&node)?, links))
+        };
+        due.into_iter().filter_map(|(node, datapath)| Some((datapath, plan(node)?))).collect()
     }
 
     /// The edge ports of every bridge. Stations behind ports that are none any more are forgotten.

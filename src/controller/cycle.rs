@@ -1,5 +1,6 @@
 //! One cycle: ask for readings, wait for the last one, decide.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Controller, Output, START_PATIENCE, START_PATIENCE_BLANK, notices};
@@ -11,6 +12,8 @@ use crate::types::{DatapathId, NodeIndex, Timestamp};
 
 /// A reading older than so many cycles says nothing about now.
 const READING_AGE_CYCLES: u32 = 3;
+/// So many switches without a reading are told by name in one cycle.
+const MISSING_TOLD: usize = 8;
 
 impl Controller {
     /// Asks every connected switch for its counters. A cycle that still waits for some is decided without them.
@@ -24,7 +27,7 @@ impl Controller {
         self.ask_for_hosts(now, output);
         self.poll_stations(now, output);
         let connected = self.switches.iter().filter(|(_, switch)| switch.connected());
-        let waiting: std::collections::BTreeSet<DatapathId> = connected.map(|(datapath, _)| *datapath).collect();
+        let waiting: BTreeSet<DatapathId> = connected.map(|(datapath, _)| *datapath).collect();
         output.commands.extend(waiting.iter().map(|datapath| Command::Collect { datapath: *datapath }));
         let nobody = waiting.is_empty();
         self.waiting = Some(waiting);
@@ -53,7 +56,7 @@ impl Controller {
     pub(super) fn reading(&mut self, datapath: DatapathId, reading: Reading, now: Timestamp, output: &mut Output) {
         self.telemetry.reading(now, datapath, &reading);
         if let Some(switch) = self.switches.get_mut(&datapath) {
-            switch.reading = Some(reading);
+            switch.take_reading(Some(reading));
         }
         self.no_reading_from(datapath, now, output);
     }
@@ -70,10 +73,9 @@ impl Controller {
     /// Decides with the readings that are there.
     pub(super) fn close_cycle(&mut self, now: Timestamp, output: &mut Output) {
         let Some(missing) = self.waiting.take() else { return };
-        for datapath in &missing {
-            let name = self.name(*datapath);
-            output.tell("no-reading", name, "did not answer within the cycle; its last decision stands");
-        }
+        self.tell_missing(&missing, output);
+        self.cycles.decided += 1;
+        self.cycles.late += u64::from(!missing.is_empty());
         self.refresh_links(now, output);
         self.planning |= self.complete(now);
         let input = self.cycle_input(now);
@@ -89,8 +91,17 @@ impl Controller {
         self.outcome = outcome;
         self.replan(now, output);
         self.gathered = false;
-        self.last_cycle_us = now.0.saturating_sub(self.cycle_began.0);
+        self.cycles.last_us = now.0.saturating_sub(self.cycle_began.0);
         output.view_changed = true;
+    }
+
+    /// One by one where they are few; a controller that is behind must not be busy telling so.
+    fn tell_missing(&self, missing: &BTreeSet<DatapathId>, output: &mut Output) {
+        const WHY: &str = "did not answer within the cycle; its last decision stands";
+        missing.iter().take(MISSING_TOLD).for_each(|datapath| output.tell("no-reading", self.name(*datapath), WHY));
+        if let Some(more @ 1..) = missing.len().checked_sub(MISSING_TOLD) {
+            output.tell("no-reading", None, format!("{more} more switches did not answer within the cycle"));
+        }
     }
 
     /// Every declared switch is connected and every declared link was seen; or there was time enough.

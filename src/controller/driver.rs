@@ -21,6 +21,10 @@ use crate::types::Timestamp;
 /// A lockstep cycle that switches have not confirmed by then goes on without them; real time, not virtual.
 const LOCKSTEP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Making a view takes time that grows with the fabric. This many times as long as the last one took passes before the
+/// next is made, so that views take at most a small part of the loop's time however fast a large fabric changes.
+const VIEW_PAUSES: u32 = 10;
+
 /// What makes cycles happen.
 #[derive(Debug)]
 pub enum Clockwork {
@@ -63,11 +67,13 @@ pub async fn run(
     mut events: mpsc::Receiver<Event>,
     mut switchboard: impl Switchboard,
     clockwork: Clockwork,
-    mut publisher: Publisher,
+    publisher: Publisher,
     shutdown: CancellationToken,
 ) {
     let mut pacer = Pacer::new(clockwork);
+    let mut window = Window::new(publisher);
     loop {
+        let shown = window.due;
         let input = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
@@ -76,6 +82,10 @@ pub async fn run(
                 Some(input) => input,
                 None => return,
             },
+            () = until(shown) => {
+                window.show(&controller, pacer.now());
+                continue;
+            }
             event = events.recv() => match event {
                 Some(event) => Input::Event(event),
                 None => return,
@@ -83,15 +93,58 @@ pub async fn run(
         };
         let now = pacer.now();
         let gave_up = input == Input::GiveUp;
-        if let Some(recorder) = &mut publisher.recorder {
+        if let Some(recorder) = &mut window.publisher.recorder {
             recorder.input(&input, now);
         }
         let output = controller.handle(input, now);
-        if let Some(recorder) = &mut publisher.recorder {
+        if let Some(recorder) = &mut window.publisher.recorder {
             recorder.output(&output, &controller);
         }
-        dispatch(output, &mut controller, &mut switchboard, &publisher, now);
-        pacer.settle(gave_up || controller.settled());
+        dispatch(output, &mut controller, &mut switchboard, &mut window, now);
+        if pacer.is_awaited() && (gave_up || controller.settled()) {
+            // Whoever asked for a cycle sees what came of it.
+            if window.due.is_some() {
+                window.show(&controller, now);
+            }
+            pacer.settle();
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where the outside looks in: views are made when something changed, and not too often.
+#[derive(Debug)]
+struct Window {
+    publisher: Publisher,
+    not_before: Instant,
+    /// When a change that nobody has seen yet is shown.
+    due: Option<Instant>,
+}
+
+impl Window {
+    fn new(publisher: Publisher) -> Self {
+        Self { publisher, not_before: Instant::now(), due: None }
+    }
+
+    fn changed(&mut self, controller: &Controller, now: Timestamp) {
+        if self.not_before <= Instant::now() {
+            self.show(controller, now);
+        } else {
+            self.due = Some(self.not_before);
+        }
+    }
+
+    fn show(&mut self, controller: &Controller, now: Timestamp) {
+        let began = Instant::now();
+        self.publisher.view.send_replace(Arc::new(controller.view(now)));
+        self.not_before = Instant::now() + began.elapsed() * VIEW_PAUSES;
+        self.due = None;
     }
 }
 
@@ -99,7 +152,7 @@ fn dispatch(
     output: Output,
     controller: &mut Controller,
     switchboard: &mut impl Switchboard,
-    publisher: &Publisher,
+    window: &mut Window,
     now: Timestamp,
 ) {
     for command in output.commands {
@@ -112,10 +165,10 @@ fn dispatch(
             "{}",
             notice.message
         );
-        publisher.feed.push(now, notice.kind, notice.node, notice.message);
+        window.publisher.feed.push(now, notice.kind, notice.node, notice.message);
     }
     if output.view_changed {
-        publisher.view.send_replace(Arc::new(controller.view(now)));
+        window.changed(controller, now);
     }
 }
 
@@ -180,9 +233,13 @@ impl Pacer {
         }
     }
 
-    fn settle(&mut self, settled: bool) {
+    /// Somebody waits for the end of a cycle.
+    fn is_awaited(&self) -> bool {
+        matches!(self, Self::Lockstep { waiting: Some(_), .. })
+    }
+
+    fn settle(&mut self) {
         if let Self::Lockstep { waiting, .. } = self
-            && settled
             && let Some((done, _)) = waiting.take()
         {
             // The asker may have left; then there is nobody to tell.

@@ -6,6 +6,7 @@
 //! network's state into one plan a switch and sends those that changed. [`driver`] does the waiting and sending.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,7 @@ pub struct Controller {
     /// The fabric was complete once, or patience ended: plans are made from then on.
     planning: bool,
     cycle_began: Timestamp,
-    last_cycle_us: u64,
+    cycles: view::Cycles,
     /// The network changed since the last plans.
     gathered: bool,
     replanned_at: Timestamp,
@@ -137,7 +138,7 @@ impl Controller {
             started_at: now,
             planning: false,
             cycle_began: now,
-            last_cycle_us: 0,
+            cycles: view::Cycles::default(),
             gathered: false,
             replanned_at: Timestamp::default(),
             complained: BTreeMap::new(),
@@ -205,7 +206,7 @@ impl Controller {
             Event::RoundTrip { datapath, us } => self.discovery.round_trip(datapath, us),
             Event::SessionStatus { datapath, status } => {
                 if let Some(session) = self.switches.get_mut(&datapath).and_then(|switch| switch.session.as_mut()) {
-                    session.status = Some(status);
+                    session.status = Some(Arc::from(status));
                 }
             }
             Event::ConnectionRefused { peer, reason } => {
@@ -243,7 +244,8 @@ impl Controller {
                 };
                 self.discovery.switch_up(datapath, &ports, now);
                 let message = format!("connected from {peer}: {}, {} ports", description.software, ports.len());
-                let ports = ports.into_iter().map(|port| (port.number, port)).collect();
+                let ports = Arc::new(ports.into_iter().map(|port| (port.number, port)).collect());
+                let description = Arc::new(description);
                 switch.begin_session(switches::Session { peer, description, ports, status: None });
                 self.bridge_silent(datapath, false);
                 output.tell("switch-up", self.name(datapath), message);

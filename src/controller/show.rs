@@ -1,5 +1,7 @@
 //! What the controller shows of itself.
 
+use std::sync::Arc;
+
 use super::Controller;
 use super::bridges::describe;
 use super::switches::Switch;
@@ -30,7 +32,7 @@ impl Controller {
             services: self.topology.services.iter().map(|service| self.show_service(service)).collect(),
             routers: self.outcome.decisions.clone(),
             differences: self.differences.clone(),
-            last_cycle_us: self.last_cycle_us,
+            cycles: self.cycles,
         }
     }
 
@@ -122,10 +124,10 @@ fn show_switch(switch: &Switch) -> SwitchView {
         datapath: switch.node.datapath,
         connected: session.is_some(),
         peer: session.map(|session| session.peer.clone()),
-        description: session.map(|session| session.description.clone()),
-        session: session.and_then(|session| session.status.as_deref().cloned()),
-        ports: session.map(|session| session.ports.values().cloned().collect()).unwrap_or_default(),
-        counters: switch.reading.as_ref().map(|reading| reading.ports.clone()).unwrap_or_default(),
+        description: session.map(|session| Arc::clone(&session.description)),
+        session: session.and_then(|session| session.status.clone()),
+        ports: session.map(|session| Arc::clone(&session.ports)).unwrap_or_default(),
+        counters: Arc::clone(&switch.counters),
         installed: switch.installed,
         wanted: switch.wanted,
         last_install: switch.last_install,

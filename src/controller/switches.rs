@@ -1,10 +1,11 @@
 //! What the controller knows of each declared switch: its session, ports, last reading, and what was sent to it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::{Node, Topology};
 use crate::plan::{DatapathPlan, Generation};
-use crate::southbound::{Description, InstallCounts, Port, Reading, SessionStatus};
+use crate::southbound::{Description, InstallCounts, Port, PortCounters, Reading, SessionStatus};
 use crate::types::{DatapathId, PortNo};
 
 /// One declared switch.
@@ -13,8 +14,9 @@ pub(super) struct Switch {
     pub(super) node: Node,
     /// `Some` while a session stands.
     pub(super) session: Option<Session>,
-    /// Last answer of this session to a collection.
+    /// Last answer of this session to a collection, its port counters apart: whoever is shown them shares them.
     pub(super) reading: Option<Reading>,
+    pub(super) counters: Arc<BTreeMap<PortNo, PortCounters>>,
     /// Plan last sent, kept across sessions: a switch that comes back is compared with it by its installer.
     pub(super) plan: Option<DatapathPlan>,
     /// Flows and groups of ours that it held when the session began, once that is known.
@@ -31,10 +33,10 @@ pub(super) struct Switch {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) peer: String,
-    pub(super) description: Description,
-    pub(super) ports: BTreeMap<PortNo, Port>,
+    pub(super) description: Arc<Description>,
+    pub(super) ports: Arc<BTreeMap<PortNo, Port>>,
     /// What it last told of itself.
-    pub(super) status: Option<Box<SessionStatus>>,
+    pub(super) status: Option<Arc<SessionStatus>>,
 }
 
 impl Switch {
@@ -43,6 +45,7 @@ impl Switch {
             node,
             session: None,
             reading: None,
+            counters: Arc::default(),
             plan: None,
             found: None,
             planned: false,
@@ -60,10 +63,11 @@ impl Switch {
 
     pub(super) fn port_changed(&mut self, port: Port, removed: bool) {
         let Some(session) = &mut self.session else { return };
+        let ports = Arc::make_mut(&mut session.ports);
         if removed {
-            session.ports.remove(&port.number);
+            ports.remove(&port.number);
         } else {
-            session.ports.insert(port.number, port);
+            ports.insert(port.number, port);
         }
     }
 
@@ -74,7 +78,7 @@ impl Switch {
 
     pub(super) fn begin_session(&mut self, session: Session) {
         self.session = Some(session);
-        self.reading = None;
+        self.take_reading(None);
         self.found = None;
         self.planned = false;
         self.installed = 0;
@@ -84,10 +88,16 @@ impl Switch {
 
     pub(super) fn end_session(&mut self) {
         self.session = None;
-        self.reading = None;
+        self.take_reading(None);
         self.found = None;
         self.planned = false;
         self.installed = 0;
+    }
+
+    pub(super) fn take_reading(&mut self, reading: Option<Reading>) {
+        self.reading = reading;
+        let ports = self.reading.as_mut().map(|reading| std::mem::take(&mut reading.ports));
+        self.counters = Arc::new(ports.unwrap_or_default());
     }
 
     pub(super) fn confirm(&mut self, generation: Generation, counts: InstallCounts) {

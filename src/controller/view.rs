@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,18 @@ pub struct View {
     pub routers: Vec<RouterDecision>,
     /// What LLDP found that the topology file does not say, and the other way round; sentences.
     pub differences: Vec<String>,
-    /// Time from the first reading of the last cycle to its plans, microseconds.
-    pub last_cycle_us: u64,
+    pub cycles: Cycles,
+}
+
+/// How the loop keeps its cycles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cycles {
+    /// Cycles decided since the controller started.
+    pub decided: u64,
+    /// Those decided at the next cycle's beginning, without the readings that were still missing.
+    pub late: u64,
+    /// Time from the beginning of the last decided cycle to its plans, microseconds.
+    pub last_us: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,11 +57,11 @@ pub struct SwitchView {
     pub datapath: DatapathId,
     pub connected: bool,
     pub peer: Option<String>,
-    pub description: Option<Description>,
+    pub description: Option<Arc<Description>>,
     /// Counters of the session, as of its last echo.
-    pub session: Option<SessionStatus>,
-    pub ports: Vec<Port>,
-    pub counters: BTreeMap<PortNo, PortCounters>,
+    pub session: Option<Arc<SessionStatus>>,
+    pub ports: Arc<BTreeMap<PortNo, Port>>,
+    pub counters: Arc<BTreeMap<PortNo, PortCounters>>,
     /// Generation confirmed by the switch, and the one it should have.
     pub installed: Generation,
     pub wanted: Generation,

@@ -133,6 +133,7 @@ const NONE: [Label<'static>; 0] = [];
 
 fn loop_metrics(out: &mut Out<'_>, view: &View, feed: &Feed) -> fmt::Result {
     out.counters("cycles", "Cycles of the loop since the controller started", [(NONE, view.cycle)])?;
+    out.counters("cycles_late", "Cycles decided without all readings", [(NONE, view.cycles.late)])?;
     out.gauges("cycle_interval_seconds", "Configured length of a cycle", [(NONE, view.cycle_ms as f64 / 1e3)])?;
     out.gauges("start_time_seconds", "When the controller started", [(NONE, view.started_at.as_secs_f64())])?;
     out.gauges("view_time_seconds", "When the last cycle ended", [(NONE, view.at.as_secs_f64())])?;

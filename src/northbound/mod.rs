@@ -108,11 +108,11 @@ pub async fn serve(
 
 /// Feeds the histogram of cycle times. A cycle that is over before this task wakes is left out of it.
 async fn observe_cycles(mut view: watch::Receiver<Arc<View>>, metrics: Arc<Metrics>) {
-    let mut last = view.borrow_and_update().cycle;
+    let mut last = view.borrow_and_update().cycles.decided;
     while view.changed().await.is_ok() {
         let (cycle, took_us) = {
             let view = view.borrow_and_update();
-            (view.cycle, view.last_cycle_us)
+            (view.cycles.decided, view.cycles.last_us)
         };
         if cycle != last {
             last = cycle;

@@ -475,7 +475,10 @@ pub struct Health {
     pub started_at: String,
     pub cycle: u64,
     pub cycle_ms: u64,
-    /// From the first reading of the last cycle to its plans.
+    /// Cycles decided since the start, and those among them that were decided without all readings.
+    pub cycles_decided: u64,
+    pub cycles_late: u64,
+    /// From the beginning of the last decided cycle to its plans.
     pub last_cycle_us: u64,
     #[schema(schema_with = policies)]
     pub policy: PolicyKind,

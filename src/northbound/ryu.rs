@@ -223,7 +223,7 @@ fn addresses(host: &HostView, entry: &mut RyuHost) {
 
 /// Without the switch's own: LOCAL and whatever else is reserved.
 fn physical(switch: &SwitchView) -> impl Iterator<Item = &Port> {
-    switch.ports.iter().filter(|port| port.number.0 <= PORT_MAX)
+    switch.ports.values().filter(|port| port.number.0 <= PORT_MAX)
 }
 
 fn port(switch: &SwitchView, from: &Port) -> RyuPort {

@@ -47,18 +47,21 @@ fn switch(id: &str, index: u16, stage: Stage, connected: bool) -> SwitchView {
         datapath: DatapathId(u64::from(index)),
         connected,
         peer: connected.then(|| "127.0.0.1:40000".to_owned()),
-        description: connected.then(|| Description { manufacturer: "Nicira, Inc.".into(), ..Default::default() }),
-        session: connected.then(|| SessionStatus {
-            round_trip_us: 250,
-            messages_in: BTreeMap::from([("hello".to_owned(), 1), ("packet-in".to_owned(), 40)]),
-            messages_out: BTreeMap::from([("hello".to_owned(), 1)]),
-            bytes_in: 4_000,
-            malformed: 2,
-            reconnects: 1,
-            ..SessionStatus::default()
+        description: connected
+            .then(|| Arc::new(Description { manufacturer: "Nicira, Inc.".into(), ..Default::default() })),
+        session: connected.then(|| {
+            Arc::new(SessionStatus {
+                round_trip_us: 250,
+                messages_in: BTreeMap::from([("hello".to_owned(), 1), ("packet-in".to_owned(), 40)]),
+                messages_out: BTreeMap::from([("hello".to_owned(), 1)]),
+                bytes_in: 4_000,
+                malformed: 2,
+                reconnects: 1,
+                ..SessionStatus::default()
+            })
         }),
-        ports: if connected { vec![port] } else { vec![] },
-        counters: if connected { BTreeMap::from([(PortNo(1), counters)]) } else { BTreeMap::new() },
+        ports: Arc::new(connected.then_some((PortNo(1), port)).into_iter().collect()),
+        counters: Arc::new(connected.then_some((PortNo(1), counters)).into_iter().collect()),
         installed: 7,
         wanted: if connected { 7 } else { 8 },
         last_install: connected.then(InstallCounts::default),
@@ -153,7 +156,7 @@ fn sample() -> View {
         }],
         routers: vec![decision("r1", 20.0, "r2", Some(forecast)), decision("r2", 0.0, "r1", None)],
         differences: vec!["link r1-r2 is declared and was not seen".into()],
-        last_cycle_us: 850,
+        cycles: crate::controller::view::Cycles { decided: 7, late: 0, last_us: 850 },
     }
 }
 

@@ -1,5 +1,7 @@
 //! Ryu's views of a small fabric, held against what its `rest_topology` gives for the same.
 
+use std::sync::Arc;
+
 use super::*;
 
 /// `s1` - `s2` by two links, one of them down; `s3` has no session; `h1` has two addresses.
@@ -11,11 +13,12 @@ fn bridges() -> View {
         switch("s3", 3, Stage::Bridge, false),
     ];
     for view in &mut view.switches[..2] {
-        let mut second = view.ports[0].clone();
+        let ports = Arc::make_mut(&mut view.ports);
+        let mut second = ports[&PortNo(1)].clone();
         (second.number, second.up) = (PortNo(0x10), false);
         second.name = format!("{}-eth16", view.node);
         let local = Port { number: PortNo(0xffff_fffe), ..second.clone() };
-        view.ports.extend([second, local]);
+        ports.extend([second, local].map(|port| (port.number, port)));
     }
     let link = |a: &str, a_port, b: &str, b_port: Option<u32>, state| LinkView {
         a: NodeId::new(a),
