@@ -25,7 +25,7 @@ help:
 	@echo "test    everything needed for trust; as root on real Open vSwitch"
 	@echo "accept  the long forms of the tests"
 	@echo "fuzz    every fuzz target for SECONDS=60 each, with the stable compiler"
-	@echo "bench   benchmarks"
+	@echo "bench   benchmarks; reports in target/bench/"
 	@echo "check   format, lints, licences, structure, documentation"
 	@echo "deps    what the tests need beside Rust (as root)"
 
@@ -44,7 +44,8 @@ fuzz:
 	fuzz/run.sh $(SECONDS)
 
 bench:
-	$(CARGO) run --release -- bench loop --json -
+	$(CARGO) run --release -- bench loop --json target/bench/report.json
+	$(CARGO) run --release -- bench scale --json target/bench/scale.json
 
 check:
 	$(CARGO) fmt --check

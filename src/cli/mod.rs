@@ -67,6 +67,7 @@ pub fn main() -> ExitCode {
     // The demo draws a table on a terminal; a log would tear it.
     let draws = matches!(arguments.command, Command::Demo(_)) && io::stderr().is_terminal();
     start_logs(if draws { "warn" } else { "info" });
+    raise_descriptors();
     let outcome = tokio::runtime::Runtime::new()
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(dispatch(arguments.command)));
@@ -90,6 +91,17 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Switch(args) => switch::run(&args).await,
         Command::Topology(args) => topology::run(&args).await,
+    }
+}
+
+/// Every switch takes a descriptor, and the usual soft limit of 1,024 is there for programs that use `select`. Whoever set
+/// the hard limit meant it.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

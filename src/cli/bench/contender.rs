@@ -10,15 +10,18 @@ use clap::ValueEnum;
 
 use super::fake_switch::SwitchSpec;
 use super::generator::{EdgeHost, Load, Member};
+use super::scale::{Account, Usage};
 use crate::types::{DatapathId, MacAddr, PortNo};
 
+/// Asks for port statistics once a second, on os-ken.
+const OS_KEN_STATISTICS: &str = include_str!("../../../benches/peer/stats_collector.py");
 /// Answers ARP requests with packet-outs, as Foreshadow does, on os-ken.
 const OS_KEN_APP: &str = include_str!("../../../benches/peer/arp_responder.py");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
     Foreshadow,
-    /// Python framework; the app of benches/peer does the same work.
+    /// Python framework; the apps of benches/peer do the same work.
     OsKen,
     /// Open vSwitch's own test controller as a hub: it sends every packet back without looking at it.
     #[value(name = "ovs-testcontroller")]
@@ -47,16 +50,54 @@ impl Contender {
     /// Starts a controller. `Err` where it cannot be started, which for a peer means that it is not installed.
     pub(super) fn start(kind: Kind, plan: FabricSpec, changes: u64, folder: &Path) -> anyhow::Result<Self> {
         let address = free_address()?;
-        let mut command = match kind {
-            Kind::Foreshadow => foreshadow(plan, address, folder)?,
-            Kind::OsKen => os_ken(plan, address, changes, folder)?,
+        let command = match kind {
+            Kind::Foreshadow => {
+                std::fs::write(folder.join("topology.yaml"), plan.topology())?;
+                let http = free_address()?;
+                let listen = format!("openflow_listen: {address}\nhttp_listen: {http}\n");
+                foreshadow(&format!("topology: topology.yaml\n{listen}"), folder)?
+            }
+            Kind::OsKen => {
+                let mut command = os_ken("arp_responder.py", OS_KEN_APP, address, folder)?;
+                command.arg((changes / plan.switches().max(1)).to_string());
+                command
+            }
             Kind::OvsTestController => ovs_testcontroller(address)?,
         };
+        Self::spawn(kind, command, address, folder)
+    }
+
+    /// Starts a controller that asks every switch for its port statistics once a second, and says where it accounts for
+    /// its rounds.
+    pub(super) fn start_scale(kind: Kind, folder: &Path) -> anyhow::Result<(Self, Account)> {
+        let (address, http) = (free_address()?, free_address()?);
+        let (command, account) = match kind {
+            Kind::Foreshadow => {
+                let command = foreshadow(&format!("openflow_listen: {address}\nhttp_listen: {http}\n"), folder)?;
+                (command, Account::Rest { address: http, last: None })
+            }
+            Kind::OsKen => {
+                let path = folder.join("rounds");
+                let mut command = os_ken("stats_collector.py", OS_KEN_STATISTICS, address, folder)?;
+                command.arg(&path);
+                (command, Account::File { path, taken: 0 })
+            }
+            Kind::OvsTestController => bail!("it asks for no statistics"),
+        };
+        Ok((Self::spawn(kind, command, address, folder)?, account))
+    }
+
+    fn spawn(kind: Kind, mut command: Command, address: SocketAddr, folder: &Path) -> anyhow::Result<Self> {
         let log = folder.join(format!("{}.log", kind.name()));
         let file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("cannot start {}", kind.name()))?;
         Ok(Self { child, address, log })
+    }
+
+    /// What the process uses now.
+    pub(super) fn usage(&self) -> Usage {
+        Usage::of(self.child.id())
     }
 
     /// Most memory this process held at once; 0 where the system does not tell.
@@ -88,25 +129,25 @@ fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-fn foreshadow(plan: FabricSpec, address: SocketAddr, folder: &Path) -> anyhow::Result<Command> {
-    std::fs::write(folder.join("topology.yaml"), plan.topology())?;
+/// This program as a controller with this configuration.
+fn foreshadow(settings: &str, folder: &Path) -> anyhow::Result<Command> {
     let config = folder.join("foreshadow.yaml");
-    let http = free_address()?;
-    std::fs::write(&config, format!("topology: topology.yaml\nopenflow_listen: {address}\nhttp_listen: {http}\n"))?;
+    std::fs::write(&config, settings)?;
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.arg("run").arg("--config").arg(config).env("RUST_LOG", "warn");
     Ok(command)
 }
 
-fn os_ken(plan: FabricSpec, address: SocketAddr, changes: u64, folder: &Path) -> anyhow::Result<Command> {
+/// An application of os-ken, whose first argument is the port.
+fn os_ken(name: &str, app: &str, address: SocketAddr, folder: &Path) -> anyhow::Result<Command> {
     let probe = Command::new("python3").args(["-c", "import os_ken"]).stderr(Stdio::null()).status();
     if !probe.is_ok_and(|status| status.success()) {
         bail!("python3 with the package os-ken is not installed");
     }
-    let app = folder.join("arp_responder.py");
-    std::fs::write(&app, OS_KEN_APP)?;
+    let file = folder.join(name);
+    std::fs::write(&file, app)?;
     let mut command = Command::new("python3");
-    command.arg(app).arg(address.port().to_string()).arg((changes / plan.switches().max(1)).to_string());
+    command.arg(file).arg(address.port().to_string());
     Ok(command)
 }
 

@@ -59,6 +59,13 @@ impl FakeSwitch {
         Frame::new(self.xid(), Message::PacketIn(packet))
     }
 
+    /// An answer with the statistics of every port.
+    pub(super) fn port_statistics(&self) -> Frame {
+        let ports = self.spec.ports.iter().map(|port| port_stats(*port)).collect();
+        let body = MultipartReplyBody::PortStats(ports);
+        Frame::new(0, Message::MultipartReply(MultipartReply { more: false, body }))
+    }
+
     /// What a message asks for, and the answer it gets.
     pub(super) fn handle(&mut self, frame: Frame) -> (Noted, Option<Frame>) {
         let xid = frame.xid;

@@ -2,7 +2,8 @@
 //!
 //! `bench loop` measures the way from a packet-in to the packet-out that answers it, over loopback sockets, and how
 //! fast flows and groups are installed when switches come up. Every controller is a process of its own; the load is
-//! the same for all and shares this machine's cores with them, so ratios mean more than absolute figures.
+//! the same for all and shares this machine's cores with them, so ratios mean more than absolute figures. `bench scale`
+//! asks how many switches a controller holds ([`scale`]).
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,9 +21,11 @@ use generator::{Answered, Generator, Installed};
 mod contender;
 mod fake_switch;
 mod generator;
+mod scale;
 
 /// Where the report goes without `--json`.
 const REPORT: &str = "target/bench/report.json";
+const REPORT_SCALE: &str = "target/bench/scale.json";
 
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -34,6 +37,8 @@ pub struct BenchArgs {
 enum Bench {
     /// Packet-ins answered with packet-outs, and the installation of flows, beside os-ken and ovs-testcontroller
     Loop(LoopArgs),
+    /// Switches held with port statistics every second, beside os-ken
+    Scale(scale::ScaleArgs),
 }
 
 #[derive(Debug, Args)]
@@ -156,13 +161,19 @@ struct Outcome {
 
 /// Runs the benchmark that the arguments name.
 pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
-    let Bench::Loop(args) = args.bench;
     let folder = std::env::temp_dir().join(format!("foreshadow-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let report = measure_all(&args, &folder).await;
+    let outcome = match args.bench {
+        Bench::Loop(args) => run_loop(&args, &folder).await,
+        Bench::Scale(args) => scale::run(&args, &folder).await,
+    };
     // The configurations and logs in it are of no use after the run.
     let _ = std::fs::remove_dir_all(&folder);
-    let report = report?;
+    outcome
+}
+
+async fn run_loop(args: &LoopArgs, folder: &Path) -> anyhow::Result<()> {
+    let report = measure_all(args, folder).await?;
     print(&report)?;
     write_json(&args.json, &report)
 }
