@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::cli::bench::fake_switch::{FakeSwitch, Noted, SwitchSpec};
 use crate::types::{DatapathId, MacAddr, PortNo};
@@ -27,8 +28,8 @@ const RING: [PortNo; 2] = [PortNo(1), PortNo(2)];
 const HOST_PORT: PortNo = PortNo(10);
 /// Every so many switches send an echo request behind their statistics.
 const SAMPLED: u64 = 8;
-/// One request after the other; the next so long after the last was answered.
-const ASK_PAUSE: Duration = Duration::from_millis(10);
+/// One request after the other. The same question sooner than 50 ms after the last is no new one to Foreshadow.
+const ASK_PAUSE: Duration = Duration::from_millis(60);
 /// A request that is not answered by then is lost.
 const LOST_AFTER: Duration = Duration::from_secs(1);
 /// The host that is asked for makes itself known so often.
@@ -255,6 +256,9 @@ impl Session {
             1 => Some(tokio::time::interval(ANNOUNCE)),
             _ => None,
         };
+        if let Some(pace) = &mut pace {
+            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             if !self.output.is_empty() {
                 socket.write_all(&self.output).await?;

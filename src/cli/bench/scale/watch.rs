@@ -1,7 +1,7 @@
 //! What is seen of a contender from outside: the process's time, memory and threads, and its own account of its rounds.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -131,7 +131,7 @@ async fn health(address: SocketAddr) -> anyhow::Result<Cycles> {
 }
 
 /// Whole lines only; a round without switches is none.
-fn file(path: &PathBuf, taken: &mut usize) -> anyhow::Result<Vec<Round>> {
+fn file(path: &Path, taken: &mut usize) -> anyhow::Result<Vec<Round>> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let new = text.get(*taken..).unwrap_or_default();
     let whole = new.rfind('\n').map_or(0, |end| end + 1);
