@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo, ServiceId};
 
-/// A checked topology: every name resolves, ids are unique, `nodes[i].index == i + 1`.
+/// A checked topology: every name resolves, ids are unique, `nodes` are in the order of their indices, which are
+/// `nodes[i].index == i + 1` for those that a file declares.
 ///
 /// One without nodes is to be found out: every switch that comes joins it, as a [`Stage::Bridge`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -214,7 +215,8 @@ impl Topology {
         self.nodes.iter().find(|node| node.datapath == datapath)
     }
     pub fn by_index(&self, index: NodeIndex) -> Option<&Node> {
-        self.nodes.get(usize::from(index.0).checked_sub(1)?)
+        let at = self.nodes.binary_search_by_key(&index, |node| node.index).ok()?;
+        self.nodes.get(at)
     }
     pub fn routers(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.stage == Stage::Router)

@@ -18,6 +18,9 @@ const BRIDGES_MAX: usize = 32_768;
 /// A restarted controller that found entries waits until no switch and no link has appeared for so long: plans made
 /// earlier would take away what leads to those that are still to come.
 const QUIET: Duration = Duration::from_secs(2);
+/// It also waits for so long from its start on: Open vSwitch tries again after 8 s at most, and a link to a switch that has
+/// not come back looks like an edge.
+const RETURN_PATIENCE: Duration = Duration::from_secs(10);
 /// Notices about stations in one cycle; a host that makes up addresses must not fill the log.
 const STATION_NOTICES_MAX: u32 = 32;
 /// Entries (stations times switches) whose plans may be made anew in each millisecond that plans are held back.
@@ -79,10 +82,10 @@ impl Controller {
         if !self.bridges.open || self.switches.contains_key(&datapath) || self.topology.nodes.len() >= BRIDGES_MAX {
             return;
         }
-        let index = u16::try_from(self.topology.nodes.len() + 1).expect("BRIDGES_MAX fits 16 bits");
+        let (at, index) = self.free_index(datapath);
         let node = Node {
             id: self.free_name(datapath, ports),
-            index: NodeIndex(index),
+            index,
             stage: Stage::Bridge,
             protocol: Protocol::OpenFlow,
             datapath,
@@ -93,8 +96,23 @@ impl Controller {
         self.bridges.stations.name_node(node.index, node.id.as_str());
         self.switches.insert(datapath, Switch::new(node.clone()));
         output.tell("switch-joined", Some(node.id.clone()), format!("datapath {datapath} joins the fabric"));
-        self.topology.nodes.push(node);
+        self.topology.nodes.insert(at, node);
         self.bridges.grew_at = now;
+    }
+
+    /// An index, and where it belongs among the others. It follows from the datapath id alone, unless another switch has it:
+    /// group ids are made of indices, and a restarted controller must find its groups, whoever comes first.
+    fn free_index(&self, datapath: DatapathId) -> (usize, NodeIndex) {
+        let id = datapath.0;
+        let folded = (id ^ id >> 16 ^ id >> 32 ^ id >> 48) & 0xffff;
+        let mut index = NodeIndex(u16::try_from(folded).expect("16 bits are left").max(1));
+        loop {
+            match self.topology.nodes.binary_search_by_key(&index, |node| node.index) {
+                Err(at) => return (at, index),
+                // Fewer switches join than there are indices.
+                Ok(_) => index = NodeIndex(index.0.checked_add(1).unwrap_or(1)),
+            }
+        }
     }
 
     /// What the switch calls its own port, as Mininet and Open vSwitch name a bridge; the datapath id where that is no
@@ -113,8 +131,9 @@ impl Controller {
     pub(super) fn bridges_complete(&self, now: Timestamp) -> bool {
         let connected = || self.switches.values().filter(|switch| switch.connected());
         let blank = connected().all(|switch| switch.found == Some(0));
+        let waited = now.since(self.started_at);
         let quiet = connected().all(|switch| switch.found.is_some()) && now.since(self.bridges.grew_at) >= QUIET;
-        connected().next().is_some() && (blank || quiet || now.since(self.started_at) >= START_PATIENCE)
+        connected().next().is_some() && (blank || quiet && waited >= RETURN_PATIENCE || waited >= START_PATIENCE)
     }
 
     /// Stations behind a switch that cannot hear are not asked whether they are there.

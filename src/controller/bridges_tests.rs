@@ -222,24 +222,24 @@ fn a_port_that_goes_down_takes_its_stations_along() {
 
 #[test]
 fn a_restarted_controller_goes_on_from_what_it_finds() {
+    let mut before = Ring::ready();
+    (1..=4).for_each(|number| before.arp(number, 9));
+    before.pass(Duration::from_secs(2));
     let mut ring = Ring::new();
     // The switches go on handing LLDP up: they hold the entries of an earlier controller.
-    for number in 1..=4 {
-        ring.plans.insert(datapath(number), Ring::ready().plans[&datapath(number)].clone());
-    }
-    for number in 1..=4_u8 {
+    ring.plans = before.plans.clone();
+    // They come in another order than they did then.
+    for number in [3, 1, 4, 2_u8] {
         let station = ring.station(number);
         ring.connect(u64::from(number), 12, vec![(station, HOST_PORT)]);
         ring.pass(Duration::from_millis(100));
     }
     assert_eq!(ring.installs, 0, "what leads to switches that are still to come must stay");
-    ring.pass(Duration::from_secs(5));
+    ring.pass(Duration::from_secs(9));
+    assert_eq!(ring.installs, 0, "Open vSwitch may take 8 s to come back");
+    ring.pass(Duration::from_secs(3));
     assert_eq!(ring.installs, 4);
-    for number in 1..=4 {
-        assert_eq!(ring.bridge(number).stations.len(), 4);
-        assert_eq!(ring.plans[&datapath(number)].edge_ports, [HOST_PORT]);
-        assert_eq!(ring.bridge(number).link_ports.len(), 2);
-    }
+    assert_eq!(ring.plans, before.plans, "nothing is sent again: the same ports, groups and stations");
 }
 
 #[test]

@@ -334,11 +334,10 @@ async fn cycles_go_into_the_histogram_while_served() {
     let server = tokio::spawn(serve(listener, fixture.state.clone(), shutdown.clone()));
     let metrics = Arc::clone(&fixture.state.metrics);
     let mut next = sample();
-    next.cycle += 1;
     let observed = async {
         loop {
             // Published again until the observer, which may not have started yet, has seen one.
-            next.cycle += 1;
+            next.cycles.decided += 1;
             fixture.view.send_replace(Arc::new(next.clone()));
             tokio::task::yield_now().await;
             let text = metrics.render().expect("text");
