@@ -178,8 +178,8 @@ impl Bench {
         command
     }
 
-    /// Sends frames from a host; how many frames each host saw, and the most often that one saw one.
-    fn shout(&self, from: u16, kind: &str) -> (BTreeMap<u16, u64>, u64) {
+    /// Sends frames from a host; what each host saw, and how often.
+    fn heard(&self, from: u16, kind: &str) -> Vec<BTreeMap<String, u64>> {
         let mut witnesses: Vec<Witness> = (1..=NODES).map(|host| Witness::start(self, host)).collect();
         ovs::run(&mut self.frames(from, &["shout", "eth0", &FRAMES.to_string(), kind]));
         std::thread::sleep(Duration::from_millis(500)); // for what should not come
@@ -187,6 +187,12 @@ impl Bench {
         let source = mac(from).to_string();
         let sources = counts.iter().flat_map(BTreeMap::keys);
         assert!(sources.clone().all(|key| key.ends_with(&source)), "the mark came out: {counts:?}");
+        counts
+    }
+
+    /// How many frames each host saw, and the most often that one saw one.
+    fn shout(&self, from: u16, kind: &str) -> (BTreeMap<u16, u64>, u64) {
+        let counts = self.heard(from, kind);
         let most = counts.iter().flat_map(BTreeMap::values).copied().max().unwrap_or(0);
         let seen = (1..).zip(&counts).filter(|(_, counts)| !counts.is_empty());
         (seen.map(|(host, counts)| (host, counts.len() as u64)).collect(), most)
@@ -275,6 +281,27 @@ fn ovs_bridge_frames_arrive_whoever_knows() {
         }
         assert_eq!(bench.shout(1, &format!("myown={}", mac(1))).0, BTreeMap::new(), "sent back");
         assert_eq!(bench.shout(1, "bpdus=01:80:c2:00:00:00").0, BTreeMap::new(), "reserved");
+    });
+}
+
+/// A tag comes out as it went in, and a station of one VLAN is not one of another.
+#[test]
+fn ovs_bridge_tags_pass_through() {
+    isolated(&PROGRAMS, || {
+        let mut bench = Bench::start();
+        bench.install(|_, _| true);
+        let heard = |vlan: u16, to: &str| -> BTreeMap<u16, (usize, bool)> {
+            let counts = bench.heard(1, &format!("third@{vlan}={to}"));
+            println!("VLAN {vlan} to {to}: {:?}", counts.iter().map(BTreeMap::len).collect::<Vec<_>>());
+            let tag = format!(" v{vlan}/third");
+            let whole = |seen: &BTreeMap<String, u64>| seen.iter().all(|(key, n)| key.contains(&tag) && *n == 1);
+            let seen = (1..).zip(&counts).filter(|(_, seen)| !seen.is_empty());
+            seen.map(|(host, seen)| (host, (seen.len(), whole(seen)))).collect()
+        };
+        let all = (usize::try_from(FRAMES).expect("small"), true);
+        assert_eq!(heard(7, &mac(3).to_string()), [(3, all)].into(), "known in VLAN 7");
+        assert_eq!(heard(8, &mac(3).to_string()), [2, 3, 4].map(|host| (host, all)).into(), "not in VLAN 8: flooded");
+        assert_eq!(heard(7, "ff:ff:ff:ff:ff:ff"), [2, 3, 4].map(|host| (host, all)).into());
     });
 }
 
