@@ -43,6 +43,8 @@ fn output(session: &mut Session) -> Vec<Frame> {
 
 fn new_session() -> Session {
     let mut session = Session::new(SessionSettings::default(), T0);
+    assert_eq!(session.poll_output(), None, "who only asks whether somebody listens is told nothing");
+    session.tick(T0 + Duration::from_millis(250));
     let first = output(&mut session);
     assert_eq!(first[0].message, Message::Hello(Hello { versions: Some(0b1_0000) }));
     session
@@ -151,6 +153,19 @@ fn every_phase_answers_every_message_as_the_table_says() {
             assert_eq!(session.phase(), expected, "{name} in {phase:?}");
         }
     }
+}
+
+#[test]
+fn hello_goes_out_with_the_peers_first_byte() {
+    let mut session = Session::new(SessionSettings::default(), T0);
+    assert_eq!(session.next_deadline(), Some(T0 + Duration::from_millis(250)));
+    session.receive(&hello(4, None)[..1], T0);
+    let first = output(&mut session);
+    assert_eq!(first.iter().map(|frame| frame.message.clone()).collect::<Vec<_>>(), [Message::Hello(Hello {
+        versions: Some(0b1_0000)
+    })]);
+    session.tick(T0 + Duration::from_millis(250));
+    assert_eq!(session.poll_output(), None, "once is enough");
 }
 
 #[test]

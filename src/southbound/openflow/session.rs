@@ -56,11 +56,17 @@ pub(super) enum Awaits {
     Multipart(Box<Assembly>),
 }
 
+/// For a peer that waits for HELLO before it sends its own. Until then the peer goes first: Mininet asks by telnet whether
+/// a controller is there, and what telnet is told in that moment now and then makes it wait for ever.
+const GREETING_DELAY: Duration = Duration::from_millis(250);
+
 /// The machine. `receive`, `tick` and `request` change it; `poll_output` and `poll_event` empty it.
 #[derive(Debug)]
 pub struct Session {
     pub(super) settings: SessionSettings,
     pub(super) phase: Phase,
+    /// HELLO was sent.
+    greeted: bool,
     input: Vec<u8>,
     output: Vec<u8>,
     pub(super) events: VecDeque<SessionEvent>,
@@ -80,11 +86,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// A new connection: HELLO is already in the output.
+    /// A new connection. HELLO goes out with the peer's first byte, or a little later by itself.
     pub fn new(settings: SessionSettings, now: Timestamp) -> Self {
-        let mut session = Self {
+        Self {
             settings,
             phase: Phase::Hello,
+            greeted: false,
             input: Vec::new(),
             output: Vec::new(),
             events: VecDeque::new(),
@@ -98,9 +105,14 @@ impl Session {
             echo: None,
             echo_due: now,
             counters: SessionCounters::default(),
-        };
-        session.send(Message::Hello(Hello { versions: Some(1 << VERSION) }));
-        session
+        }
+    }
+
+    fn greet(&mut self) {
+        if !self.greeted {
+            self.greeted = true;
+            self.send(Message::Hello(Hello { versions: Some(1 << VERSION) }));
+        }
     }
 
     pub fn phase(&self) -> Phase {
@@ -149,6 +161,7 @@ impl Session {
                 Some((_, sent)) => sent.max(self.last_received) + self.settings.echo_timeout,
                 None => self.echo_due,
             }),
+            Phase::Hello if !self.greeted => Some(self.started + GREETING_DELAY),
             Phase::Hello | Phase::Features | Phase::Describe => Some(self.started + self.settings.handshake_timeout),
         }
     }
@@ -159,6 +172,7 @@ impl Session {
             return;
         }
         match (self.phase, self.echo) {
+            (Phase::Hello, _) if !self.greeted => self.greet(),
             (Phase::Up | Phase::Auxiliary, None) => self.ask_echo(now),
             (Phase::Up | Phase::Auxiliary, Some(_)) => {
                 self.close(CloseReason::Dead { limit: self.settings.echo_timeout });
@@ -272,6 +286,7 @@ impl Session {
         if self.phase == Phase::Closed {
             return;
         }
+        self.greet();
         self.counters.bytes_in += bytes.len() as u64;
         let mut input = std::mem::take(&mut self.input);
         input.extend_from_slice(bytes);
