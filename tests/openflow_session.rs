@@ -161,9 +161,10 @@ fn hello_goes_out_with_the_peers_first_byte() {
     assert_eq!(session.next_deadline(), Some(T0 + Duration::from_millis(250)));
     session.receive(&hello(4, None)[..1], T0);
     let first = output(&mut session);
-    assert_eq!(first.iter().map(|frame| frame.message.clone()).collect::<Vec<_>>(), [Message::Hello(Hello {
-        versions: Some(0b1_0000)
-    })]);
+    assert_eq!(
+        first.iter().map(|frame| frame.message.clone()).collect::<Vec<_>>(),
+        [Message::Hello(Hello { versions: Some(0b1_0000) })]
+    );
     session.tick(T0 + Duration::from_millis(250));
     assert_eq!(session.poll_output(), None, "once is enough");
 }

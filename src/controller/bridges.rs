@@ -15,6 +15,10 @@ use crate::types::{DatapathId, NodeId, NodeIndex, PortNo, Timestamp};
 
 /// Switches that may join. Whoever reaches the OpenFlow port can make up datapaths, and each costs memory.
 const BRIDGES_MAX: usize = 32_768;
+/// Ports of one of them; each is probed and remembered.
+const PORTS_MAX: usize = 4_096;
+/// A bridge that nobody declared is forgotten this long after its session ended.
+const BRIDGE_MEMORY: Duration = Duration::from_secs(600);
 /// A restarted controller that found entries waits until no switch and no link has appeared for so long: plans made
 /// earlier would take away what leads to those that are still to come.
 const QUIET: Duration = Duration::from_secs(2);
@@ -77,6 +81,14 @@ impl Bridges {
 }
 
 impl Controller {
+    /// The ports of a switch that are taken note of: all of a declared one's.
+    pub(super) fn ports_of(&self, mut ports: Vec<Port>) -> Vec<Port> {
+        if self.bridges.open {
+            ports.truncate(PORTS_MAX);
+        }
+        ports
+    }
+
     /// A switch that nobody declared becomes part of a fabric that is to be found out; otherwise nothing happens.
     pub(super) fn join(&mut self, datapath: DatapathId, ports: &[Port], now: Timestamp, output: &mut Output) {
         if !self.bridges.open || self.switches.contains_key(&datapath) || self.topology.nodes.len() >= BRIDGES_MAX {
@@ -179,8 +191,24 @@ impl Controller {
         }
     }
 
+    /// Forgets bridges that nobody declared and that have had no session for long.
+    fn forget_departed(&mut self, now: Timestamp, output: &mut Output) {
+        if !self.bridges.open {
+            return;
+        }
+        for datapath in self.discovery.departed(now, BRIDGE_MEMORY) {
+            let Some(switch) = self.switches.remove(&datapath) else { continue };
+            self.topology.nodes.retain(|node| node.datapath != datapath);
+            self.discovery.leave(datapath);
+            self.bridges.stations.node_left(switch.node.index);
+            output.tell("switch-forgotten", Some(switch.node.id), "had no session for ten minutes");
+            self.gathered = true;
+        }
+    }
+
     /// Once a cycle: stations that were silent for long are asked, or forgotten.
     pub(super) fn poll_stations(&mut self, now: Timestamp, output: &mut Output) {
+        self.forget_departed(now, output);
         self.bridges.notices = 0;
         let (reactions, forgotten) = self.bridges.stations.poll(now);
         self.react(reactions, output);

@@ -57,7 +57,8 @@ impl Ring {
         let ports = vec![port(1, "a", true), port(2, "b", true), port(3, "h", true), port(0xffff_fffe, &name, true)];
         let (datapath, peer) = (datapath(number), "test".to_owned());
         self.event(Event::SwitchUp { datapath, peer, description: Description::default(), ports });
-        self.event(Event::Found { datapath, entries, choices: BTreeMap::new(), stations });
+        let links = if entries > 0 { vec![PortNo(1), PortNo(2)] } else { Vec::new() };
+        self.event(Event::Found { datapath, entries, choices: BTreeMap::new(), stations, links });
     }
 
     fn event(&mut self, event: Event) {
@@ -240,6 +241,48 @@ fn a_restarted_controller_goes_on_from_what_it_finds() {
     ring.pass(Duration::from_secs(3));
     assert_eq!(ring.installs, 4);
     assert_eq!(ring.plans, before.plans, "nothing is sent again: the same ports, groups and stations");
+}
+
+/// A switch that does not come back goes on forwarding along its old tree: what leads to it must not become an edge, or
+/// every broadcast would go round for ever.
+#[test]
+fn ports_towards_a_switch_that_did_not_come_back_are_no_edges() {
+    for missing in 1..=4 {
+        let before = Ring::ready();
+        let mut ring = Ring::new();
+        ring.plans = before.plans.clone();
+        for number in (1..=4).filter(|number| *number != missing) {
+            ring.connect(number, 12, Vec::new());
+        }
+        ring.pass(Duration::from_secs(40));
+        assert!(ring.installs >= 3);
+        for number in (1..=4).filter(|number| *number != missing) {
+            assert_eq!(ring.plans[&datapath(number)].edge_ports, [HOST_PORT], "s{missing} is missing, s{number}");
+        }
+        ring.connect(missing, 12, Vec::new());
+        ring.pass(Duration::from_secs(10));
+        assert_eq!(ring.plans, before.plans, "s{missing} came back");
+    }
+}
+
+#[test]
+fn a_bridge_that_is_gone_for_long_is_forgotten() {
+    let mut ring = Ring::ready();
+    ring.arp(1, 2);
+    ring.pass(Duration::from_secs(1));
+    ring.event(Event::SwitchDown { datapath: datapath(1), reason: "test".into() });
+    ring.pass(Duration::from_secs(590));
+    assert_eq!(ring.controller.topology.nodes.len(), 4);
+    assert!(ring.bridge(3).stations.contains_key(&ring.station(1)));
+    ring.pass(Duration::from_secs(20));
+    assert_eq!(ring.controller.topology.nodes.len(), 3);
+    assert!(!ring.bridge(3).stations.contains_key(&ring.station(1)));
+    for number in 2..=4 {
+        assert_eq!(ring.plans[&datapath(number)].edge_ports, [HOST_PORT], "it may still forward");
+    }
+    ring.connect(1, 12, Vec::new());
+    ring.pass(Duration::from_secs(10));
+    assert_eq!(ring.bridge(2).link_ports.len(), 2);
 }
 
 #[test]

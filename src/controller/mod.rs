@@ -183,7 +183,8 @@ impl Controller {
             Event::SwitchUp { .. } | Event::SwitchDown { .. } | Event::PortChanged { .. } => {
                 self.session_event(event, now, output);
             }
-            Event::Found { datapath, entries, choices, stations } => {
+            Event::Found { datapath, entries, choices, stations, links } => {
+                self.discovery.hold_links(datapath, &links);
                 self.discovery.listens(datapath, entries > 0, now);
                 self.found(datapath, entries, &choices, output);
                 self.found_stations(datapath, &stations, now, output);
@@ -234,6 +235,7 @@ impl Controller {
     fn session_event(&mut self, event: Event, now: Timestamp, output: &mut Output) {
         match event {
             Event::SwitchUp { datapath, peer, description, ports } => {
+                let ports = self.ports_of(ports);
                 self.join(datapath, &ports, now, output);
                 let Some(switch) = self.switches.get_mut(&datapath) else {
                     if self.may_complain(datapath, None, now) {

@@ -65,7 +65,7 @@ impl Fabric {
         self.input(Input::Event(Event::SwitchUp { datapath, peer: "test".into(), description, ports }));
         let choices = self.held.get(&datapath).cloned().unwrap_or_default();
         let entries = if self.blank { 0 } else { 1 };
-        self.input(Input::Event(Event::Found { datapath, entries, choices, stations: Vec::new() }));
+        self.input(Input::Event(Event::Found { datapath, entries, choices, stations: Vec::new(), links: Vec::new() }));
     }
 
     fn connect_all(&mut self) {

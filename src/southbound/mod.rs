@@ -20,13 +20,15 @@ pub enum Event {
         ports: Vec<Port>,
     },
     /// What the switch was found to hold of ours when its session began: how many flows and groups, how it chooses
-    /// routers (by the number of the service), and the stations on its edge ports. Comes once a session, before anything
-    /// is installed.
+    /// routers (by the number of the service), and for a bridge the stations on its edge ports and the ports to other
+    /// switches. Comes once a session, before anything is installed.
     Found {
         datapath: DatapathId,
         entries: usize,
         choices: BTreeMap<u16, Choice>,
         stations: Vec<(Station, PortNo)>,
+        #[serde(default)]
+        links: Vec<PortNo>,
     },
     /// Time from an echo request to its reply.
     RoundTrip {

@@ -34,6 +34,7 @@ pub fn mapping() -> Mapping {
         reading,
         choices: |_| std::collections::BTreeMap::new(),
         stations: |_| Vec::new(),
+        links: |_| Vec::new(),
         flood: Vec::new,
         connection_ended,
         housekeeping_request: |_| Some(all_flows(LEARNED)),

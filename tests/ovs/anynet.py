@@ -170,7 +170,16 @@ class Network:
         """Output of one process for each host, all at once."""
         return [process.communicate()[0].decode().split() for process in processes]
 
+    def await_addresses(self):
+        """Until duplicate address detection is over a host has no address to speak from, and pings from ::1."""
+        give_up = time.monotonic() + 10
+        while any(host.cmd("ip -6 -o addr show tentative").strip() for host in self.net.hosts):
+            if time.monotonic() > give_up:
+                raise TimeoutError("addresses are still tentative")
+            time.sleep(0.05)
+
     def pingall6(self):
+        self.await_addresses()
         began = time.monotonic()
         count = len(self.net.hosts)
         # Each to all others; in a large network, where that would be minutes, each to the four after it.

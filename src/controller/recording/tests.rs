@@ -43,6 +43,7 @@ fn run() -> Vec<(Timestamp, Input)> {
             datapath,
             entries: 0,
             choices: [(1, choice)].into(),
+            links: Vec::new(),
             stations: vec![(station, PortNo(2))],
         });
         inputs.push(Event::PacketIn { datapath, in_port: PortNo(1), data: (0..=255).collect() });

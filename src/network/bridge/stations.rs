@@ -212,6 +212,10 @@ impl Stations {
     /// Enters a station that is not known yet; not beyond the bounds.
     fn insert(&mut self, station: Station, place: Place, now: Timestamp) -> bool {
         if self.entries.len() >= STATIONS_MAX {
+            // Whoever is behind a switch that is there goes before whoever may be behind one that is not.
+            self.silent.clone().into_iter().any(|node| self.node_left_silent(node));
+        }
+        if self.entries.len() >= STATIONS_MAX {
             self.complain(format!("more than {STATIONS_MAX} stations: the others are flooded to"), now);
             return false;
         }
@@ -238,6 +242,15 @@ impl Stations {
         self.entries.insert(station, entry);
         self.arrive(station, place);
         true
+    }
+
+    /// Forgets the stations of a node that has no session; it stays silent.
+    fn node_left_silent(&mut self, node: NodeIndex) -> bool {
+        let name = self.names.get(&node).cloned();
+        let any = self.node_left(node);
+        self.silent.insert(node);
+        self.names.extend(name.map(|name| (node, name)));
+        any
     }
 
     fn arrive(&mut self, station: Station, place: Place) {
@@ -379,6 +392,17 @@ impl Stations {
     pub fn port_lost(&mut self, place: Place) -> bool {
         let gone = self.at.get(&place).cloned().unwrap_or_default();
         gone.iter().for_each(|station| self.forget(*station));
+        !gone.is_empty()
+    }
+
+    /// The node is no part of the fabric any more, nor is whoever was behind it. Returns whether anyone was.
+    pub fn node_left(&mut self, node: NodeIndex) -> bool {
+        let first = Place { node, port: PortNo(0) };
+        let last = Place { node, port: PortNo(u32::MAX) };
+        let gone: Vec<Station> = self.at.range(first..=last).flat_map(|(_, here)| here.iter().copied()).collect();
+        gone.iter().for_each(|station| self.forget(*station));
+        self.silent.remove(&node);
+        self.names.remove(&node);
         !gone.is_empty()
     }
 

@@ -86,6 +86,9 @@ pub struct Discovery {
     switches: BTreeMap<DatapathId, Switch>,
     wires: Wires,
     pace: Pace,
+    /// Ports of bridges that lead to other switches by what the switch was found to hold, until they go down or are heard
+    /// elsewhere: the switch at the far end may have no session and go on forwarding by what it holds.
+    held: BTreeSet<End>,
     /// Ports of bridges that came up, until they have settled.
     settling: BTreeSet<(Timestamp, End)>,
     settled: BTreeSet<DatapathId>,
@@ -103,6 +106,7 @@ impl Discovery {
             switches: BTreeMap::new(),
             wires: Wires::default(),
             pace: Pace::new(interval),
+            held: BTreeSet::new(),
             settling: BTreeSet::new(),
             settled: BTreeSet::new(),
             next_sweep: now,
@@ -195,6 +199,37 @@ impl Discovery {
         self.probe_towards(datapath, now);
     }
 
+    /// Ports that lead to other switches by what a bridge was found to hold: no edges, although nobody was heard there yet.
+    pub fn hold_links(&mut self, datapath: DatapathId, ports: &[PortNo]) {
+        if self.is_bridge(datapath) {
+            let up = ports.iter().map(|port| (datapath, *port)).filter(|end| self.is_up(*end));
+            let up: Vec<End> = up.collect();
+            self.held.extend(up);
+        }
+    }
+
+    /// Bridges without a session for longer than this.
+    pub fn departed(&self, now: Timestamp, age: Duration) -> Vec<DatapathId> {
+        let gone = |switch: &Switch| switch.bridge && !switch.connected && now.since(switch.since) > age;
+        self.switches.iter().filter(|(_, switch)| gone(switch)).map(|(datapath, _)| *datapath).collect()
+    }
+
+    /// Forgets a switch that no file declares. It may go on forwarding: what was wired to it becomes no edge.
+    pub fn leave(&mut self, datapath: DatapathId) {
+        let Some(switch) = self.switches.remove(&datapath) else { return };
+        self.datapaths.remove(&switch.index);
+        let heard = self.wires.iter_at(datapath).map(|(_, neighbour)| neighbour.end);
+        let others: Vec<End> = heard.chain(self.wires.hearers_of(datapath)).collect();
+        self.held.extend(others.into_iter().filter(|end| end.0 != datapath));
+        for port in switch.ports.into_keys() {
+            self.pace.remove((datapath, port));
+            self.forget((datapath, port));
+            self.held.remove(&(datapath, port));
+        }
+        self.settling.retain(|(_, end)| end.0 != datapath);
+        self.settled.remove(&datapath);
+    }
+
     /// Whoever is wired to this switch probes it at once: earlier probes found nobody listening.
     fn probe_towards(&mut self, datapath: DatapathId, now: Timestamp) {
         let heard = self.wires.hearers_of(datapath).collect::<Vec<_>>();
@@ -249,6 +284,7 @@ impl Discovery {
     }
 
     fn forget(&mut self, end: End) {
+        self.held.remove(&end);
         self.wires.forget(end);
     }
 
@@ -287,6 +323,7 @@ impl Discovery {
         if !self.is_up(here) || !self.is_up(there) {
             return Heard::Probe { changed: false };
         }
+        self.held.remove(&here);
         let was_fresh = self.hears(here, there, now);
         self.wires.hear(here, there, u64::try_from(age.as_micros()).unwrap_or(u64::MAX), now);
         if was_fresh {
@@ -425,7 +462,7 @@ impl Discovery {
         let listening = self.switches.get(&end.0).and_then(|switch| switch.listening);
         let since = self.status(end).filter(|status| status.up).zip(listening);
         let settled = since.is_some_and(|(status, listening)| now.since(status.since.max(listening)) >= EDGE_SETTLE);
-        settled && !self.is_wire(end.0, end.1, now) && !self.wires.is_heard(end)
+        settled && !self.held.contains(&end) && !self.is_wire(end.0, end.1, now) && !self.wires.is_heard(end)
     }
 
     /// Time from an echo request to its reply, by which the latency of links is corrected.
@@ -439,11 +476,12 @@ impl Discovery {
     /// both directions are wrong by in opposite ways cancels out.
     fn latency(&self, a: End, b: End) -> Option<u32> {
         let round_trip = |datapath| self.switches.get(&datapath)?.round_trip.us();
-        let half_trips = (round_trip(a.0)? + round_trip(b.0)?) / 2;
+        let half_trips = round_trip(a.0)?.saturating_add(round_trip(b.0)?) / 2;
         let one_way = |here, there| self.wires.at(here).filter(|heard| heard.end == there)?.delay.us();
         let delays: Vec<u64> = [one_way(a, b), one_way(b, a)].into_iter().flatten().collect();
         let count = u64::try_from(delays.len()).ok().filter(|count| *count > 0)?;
-        u32::try_from((delays.iter().sum::<u64>() / count).saturating_sub(half_trips)).ok()
+        let delay = delays.into_iter().fold(0, u64::saturating_add) / count;
+        u32::try_from(delay.saturating_sub(half_trips)).ok()
     }
 
     /// Every declared link in the file's order, then what was found besides.

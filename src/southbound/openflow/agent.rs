@@ -374,6 +374,7 @@ impl SwitchAgent {
                     entries: state.flows.len() + state.groups.len(),
                     choices: (self.mapping.choices)(&state),
                     stations: (self.mapping.stations)(&state),
+                    links: (self.mapping.links)(&state),
                 },
                 InstallEvent::Installed { generation, counts } => Event::Installed { datapath, generation, counts },
                 InstallEvent::Failed { generation, error } => Event::InstallFailed { datapath, generation, error },

@@ -23,6 +23,8 @@ pub struct Mapping {
     pub choices: fn(&SwitchState) -> BTreeMap<u16, Choice>,
     /// Stations that a bridge in this state has on its edge ports.
     pub stations: fn(&SwitchState) -> Vec<(Station, PortNo)>,
+    /// Ports of a bridge in this state that lead to other switches.
+    pub links: fn(&SwitchState) -> Vec<PortNo>,
     /// Actions that send a packet-out to everyone; bridges only.
     pub flood: fn() -> Vec<Action>,
     pub connection_ended: fn(&FlowRemoved) -> Option<ConnectionEnded>,

@@ -4,7 +4,7 @@ use super::build::{Builder, ETH_ARP, ETH_IPV6, ICMPV6, UDP, apply, apply_then, b
 use super::edge::{ARP_REQUEST, from};
 use super::{edge, group, hops, priority, table};
 use crate::plan::{BridgePlan, DatapathPlan, Place, Station};
-use crate::southbound::openflow::state::SwitchState;
+use crate::southbound::openflow::state::{FlowKey, SwitchState};
 use crate::types::{MacAddr, PortNo};
 use crate::wire::openflow::{Action, Field, GroupType, Match, Subfield, port};
 
@@ -144,6 +144,13 @@ pub(super) fn stations(state: &SwitchState) -> Vec<(Station, PortNo)> {
         Some((Station { vlan, mac }, port))
     });
     known.collect()
+}
+
+/// The link ports that [`classify`] once made entries of.
+pub(super) fn links(state: &SwitchState) -> Vec<PortNo> {
+    let of_links = |key: &&FlowKey| key.table == table::CLASSIFY && key.priority == priority::FABRIC;
+    let port = |key: &FlowKey| u32::try_from(key.matching.get(Field::InPort)?.value).ok().map(PortNo);
+    state.flows.keys().filter(of_links).filter_map(port).collect()
 }
 
 /// Narrowed to frames for groups, broadcast among them.

@@ -78,16 +78,24 @@ fn count(
     chosen: &mut BTreeMap<ServiceId, BTreeMap<NodeIndex, u64>>,
 ) {
     match flow.cookie & cookie::PURPOSE_MASK {
-        cookie::ADMITTED => counters.admitted += flow.packet_count,
-        cookie::REFUSED => counters.refused += flow.packet_count,
-        cookie::UNKNOWN => counters.unknown += flow.packet_count,
+        cookie::ADMITTED => add(&mut counters.admitted, flow),
+        cookie::REFUSED => add(&mut counters.refused, flow),
+        cookie::UNKNOWN => add(&mut counters.unknown, flow),
         cookie::CHOSEN => {
             let RolePlan::Access(access) = &plan.role else { return };
             let Some((number, router)) = cookie::chosen_parts(flow.cookie) else { return };
             let Some(service) = access.services.iter().find(|service| service.number == number) else { return };
-            *chosen.entry(service.service.clone()).or_default().entry(router).or_default() += flow.packet_count;
+            add(chosen.entry(service.service.clone()).or_default().entry(router).or_default(), flow);
         }
         _ => {}
+    }
+}
+
+/// A counter that a switch does not keep is all ones (OpenFlow 1.3, section 7.3.5); no sum may overflow by what a switch
+/// says.
+fn add(sum: &mut u64, flow: &FlowStats) {
+    if flow.packet_count != u64::MAX {
+        *sum = sum.saturating_add(flow.packet_count);
     }
 }
 

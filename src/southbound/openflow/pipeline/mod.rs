@@ -34,6 +34,7 @@ pub const MAPPING: Mapping = Mapping {
     reading,
     choices: access::choices,
     stations: bridge::stations,
+    links: bridge::links,
     flood: bridge::flood,
     connection_ended,
     housekeeping_request,
