@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// os-ken sees every link within a few seconds; now and then it misses one direction of one for good, and is asked anew.
+/// What is measured against it is ours, which has to be whole the first time.
+const PEER_PATIENCE: Duration = Duration::from_secs(18);
+
 /// A Python that has os-ken with its topology application.
 fn python() -> Result<&'static str, String> {
     let works = |python: &&str| {
@@ -53,10 +57,16 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
+impl Peer {
+    fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -131,9 +141,18 @@ fn ovs_ryu_views_of_a_fabric_are_os_kens() {
         }
         drop(controller);
 
-        let mut peer = Peer::start(python.expect("found above"), 6653);
+        let python = python.expect("found above");
+        let mut peer = Peer::start(python, 6653);
+        let mut begun = Instant::now();
         wait_for("every switch and link in os-ken's views", PATIENCE, || {
-            complete(peer.views(), [counts[0], counts[1], 0]).or_else(|_| complete(peer.views(), counts)).map(drop)
+            let whole =
+                complete(peer.views(), [counts[0], counts[1], 0]).or_else(|_| complete(peer.views(), counts)).map(drop);
+            if whole.is_err() && begun.elapsed() > PEER_PATIENCE {
+                println!("os-ken begins anew: {whole:?}");
+                peer.stop();
+                (peer, begun) = (Peer::start(python, 6653), Instant::now());
+            }
+            whole
         });
         speak();
         let theirs = wait_for("every host in os-ken's views", PATIENCE, || complete(peer.views(), counts));

@@ -123,6 +123,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         match self {
             Self::Main { shared, datapath, .. } => {
+                if std::thread::panicking() {
+                    // A fault of this program ends the session without a word; the controller must not go on as if it stood.
+                    let reason = "its session failed inside this controller".to_owned();
+                    let _ = shared.events.try_send(Event::SwitchDown { datapath: *datapath, reason });
+                }
                 let left = shared.sessions().here.remove(datapath);
                 for (auxiliary_id, kill) in left.iter().flat_map(|main| std::mem::take(&mut *main.auxiliary())) {
                     kill.kill(CloseReason::Auxiliary { auxiliary_id, why: "its main connection ended".into() });
