@@ -44,8 +44,7 @@ use switches::Switch;
 
 /// A fabric whose switches are not all there, or not all seen by LLDP, is planned for all the same after this time.
 /// Until then nothing is installed: a restarted controller must not take entries away only because it has not yet
-/// heard of the switches they lead to.
-/// Open vSwitch tries again after 8 s at most.
+/// heard of the switches they lead to, and Open vSwitch tries again after 8 s at most.
 const START_PATIENCE: Duration = Duration::from_secs(15);
 /// The same where no switch holds anything yet: nothing can be taken away.
 const START_PATIENCE_BLANK: Duration = Duration::from_secs(5);

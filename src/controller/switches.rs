@@ -1,4 +1,4 @@
-//! What the controller knows of each declared switch: its session, ports, last reading, and what was sent to it.
+//! What the controller knows of each switch, declared or joined: its session, ports, last reading, and what was sent to it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ impl Switch {
     }
 }
 
-/// All declared switches by datapath id.
+/// The declared switches by datapath id; those that join come later.
 pub(super) fn declared(topology: &Topology) -> BTreeMap<DatapathId, Switch> {
     topology.nodes.iter().map(|node| (node.datapath, Switch::new(node.clone()))).collect()
 }
