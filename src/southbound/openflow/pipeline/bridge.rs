@@ -1,7 +1,7 @@
 //! A switch without a stage: forwards by MAC address and VLAN (docs/DATAPATH.md, "Bridges").
 
 use super::build::{Builder, ETH_ARP, ETH_IPV6, ICMPV6, UDP, apply, apply_then, bucket, drop, go_to, protocol};
-use super::edge::{ARP_REQUEST, from};
+use super::edge::{ARP_REPLY, ARP_REQUEST, from};
 use super::{edge, group, hops, priority, table};
 use crate::plan::{BridgePlan, DatapathPlan, Place, Station};
 use crate::southbound::openflow::state::{FlowKey, SwitchState};
@@ -18,6 +18,8 @@ const RESERVED: (u64, u64) = (0x0180_c200_0000, 0xffff_ffff_fff0);
 const TAGGED: u16 = 0x1000;
 /// ICMPv6 type of a neighbour solicitation (RFC 4861 section 4.3).
 const NEIGHBOUR_SOLICITATION: u8 = 135;
+/// ICMPv6 type of a neighbour advertisement (section 4.4).
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// Ports of DHCP (RFC 2131 section 4.1).
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
@@ -107,6 +109,15 @@ fn neighbours(builder: &mut Builder) {
     let answer = Match::any().with(Field::EthDst, MacAddr::GATEWAY.to_u64());
     for asked in [arp, to_groups(solicitation), answer] {
         builder.flow(table::NEIGHBOUR, priority::PROTOCOL, asked, apply(vec![Action::controller()]));
+    }
+    // Who is always asked first and never asks tells its addresses by its answers alone.
+    let reply = Match::any().with(Field::EthType, ETH_ARP).with(Field::ArpOp, ARP_REPLY);
+    let advertisement = Match::any()
+        .with(Field::EthType, ETH_IPV6)
+        .with(Field::IpProto, ICMPV6)
+        .with(Field::Icmpv6Type, NEIGHBOUR_ADVERTISEMENT);
+    for told in [reply, advertisement] {
+        builder.flow(table::NEIGHBOUR, priority::TOLD, told, copied(table::STATION));
     }
     for (source, target) in [(DHCP_CLIENT, DHCP_SERVER), (DHCP_SERVER, DHCP_CLIENT)] {
         let dhcp = protocol(UDP).with(Field::UdpSrc, source).with(Field::UdpDst, target);

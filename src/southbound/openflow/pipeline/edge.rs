@@ -7,7 +7,7 @@ use crate::types::{MacAddr, PortNo};
 use crate::wire::openflow::{Action, Field, Match, port};
 
 pub(super) const ARP_REQUEST: u16 = 1;
-const ARP_REPLY: u16 = 2;
+pub(super) const ARP_REPLY: u16 = 2;
 
 /// What every switch does first: discovery to the controller, mirror ports closed to everything else, nothing that is
 /// not expected goes further.

@@ -155,6 +155,8 @@ mod priority {
     pub(super) const OWN_ADDRESS: u16 = 400;
     pub(super) const PINNED: u16 = 300;
     pub(super) const PROTOCOL: u16 = 200;
+    /// Below [`PROTOCOL`]: answers to the controller come to it alone.
+    pub(super) const TOLD: u16 = 190;
     /// Above [`ANY`]: connections that were refused once, or that were not.
     pub(super) const LATE: u16 = 150;
     pub(super) const ANY: u16 = 100;
