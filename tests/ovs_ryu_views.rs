@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// os-ken sees every link within a few seconds; now and then it misses one direction of one for good, and is asked anew.
 /// What is measured against it is ours, which has to be whole the first time.
-const PEER_PATIENCE: Duration = Duration::from_secs(18);
+const PEER_PATIENCE: Duration = Duration::from_secs(12);
 
 /// A Python that has os-ken with its topology application.
 fn python() -> Result<&'static str, String> {
@@ -144,7 +144,7 @@ fn ovs_ryu_views_of_a_fabric_are_os_kens() {
         let python = python.expect("found above");
         let mut peer = Peer::start(python, 6653);
         let mut begun = Instant::now();
-        wait_for("every switch and link in os-ken's views", PATIENCE, || {
+        wait_for("every switch and link in os-ken's views", 3 * PATIENCE, || {
             let whole =
                 complete(peer.views(), [counts[0], counts[1], 0]).or_else(|_| complete(peer.views(), counts)).map(drop);
             if whole.is_err() && begun.elapsed() > PEER_PATIENCE {
