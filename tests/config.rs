@@ -145,7 +145,7 @@ fn every_key_is_accepted() {
     load_topology(&path).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let path = root().join("tests/config/every-controller-key.yaml");
     let text = std::fs::read_to_string(&path).expect("the file is part of the repository");
-    for section in [schema::CONTROLLER, schema::LOOP] {
+    for section in [schema::CONTROLLER, schema::P4RUNTIME, schema::LOOP] {
         for key in section.keys {
             assert!(
                 text.contains(&format!("{}:", key.name)),
@@ -162,7 +162,9 @@ fn every_key_is_accepted() {
     };
     // What the settings hold is what the schema lists, no more and no less.
     let value = serde_json::to_value(&loaded.config).expect("settings are plain data");
-    for (value, section) in [(&value, schema::CONTROLLER), (&value["loop"], schema::LOOP)] {
+    for (value, section) in
+        [(&value, schema::CONTROLLER), (&value["p4runtime"], schema::P4RUNTIME), (&value["loop"], schema::LOOP)]
+    {
         let mut found: Vec<&str> = value.as_object().expect("a map").keys().map(String::as_str).collect();
         let mut listed: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
         found.sort_unstable();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::reader::{Problem, Reader};
 use super::schema::{self, Section};
-use super::settings::{Config, LoopSettings, PolicyKind};
+use super::settings::{Config, LoopSettings, P4RuntimeSettings, PolicyKind};
 use super::topology::Topology;
 use super::topology_file::{load_topology, read_topology};
 use super::yaml::{Place, Tree, Value};
@@ -74,6 +74,10 @@ fn read_config(reader: &mut Reader<'_>, path: &Path, tree: &Tree) -> Option<Load
         None | Some(Tree { value: Value::Null, .. }) => Some(LoopSettings::default()),
         Some(tree) => read_loop(reader, tree),
     };
+    let p4runtime = match fields.get("p4runtime") {
+        None | Some(Tree { value: Value::Null, .. }) => Some(P4RuntimeSettings::default()),
+        Some(tree) => read_p4runtime(reader, tree),
+    };
     if let (Some(a), Some(b)) = (openflow_listen, http_listen)
         && a == b
         && a.port() != 0
@@ -100,8 +104,19 @@ fn read_config(reader: &mut Reader<'_>, path: &Path, tree: &Tree) -> Option<Load
     let config = &mut loaded.config;
     config.openflow_listen = openflow_listen.unwrap_or(config.openflow_listen);
     config.http_listen = http_listen.unwrap_or(config.http_listen);
+    config.p4runtime = p4runtime?;
     config.cycle = cycle?;
     Some(loaded)
+}
+
+fn read_p4runtime(reader: &mut Reader<'_>, tree: &Tree) -> Option<P4RuntimeSettings> {
+    let fields = reader.object(tree, &schema::P4RUNTIME)?;
+    let mut settings = P4RuntimeSettings::default();
+    if let Some(given) = reader.integer(fields.get("election_id"), "election_id", 1..=u64::MAX) {
+        settings.election_id = given;
+    }
+    settings.role = reader.text(fields.get("role"), "role").filter(|role| !role.is_empty());
+    Some(settings)
 }
 
 fn read_loop(reader: &mut Reader<'_>, tree: &Tree) -> Option<LoopSettings> {

@@ -10,6 +10,7 @@ mod reader;
 pub mod schema;
 mod settings;
 mod topology;
+mod topology_device;
 mod topology_file;
 mod topology_graph;
 mod topology_write;

@@ -62,6 +62,11 @@ impl<'f> Reader<'f> {
         Self { file, problems: Vec::new(), left_out: 0 }
     }
 
+    /// A path that this file names, which is relative to it.
+    pub(crate) fn beside(&self, path: &Path) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(path)
+    }
+
     /// Reads and parses the file; what goes wrong becomes a problem.
     pub(crate) fn open(&mut self) -> Option<Tree> {
         let bytes = match std::fs::read(self.file) {

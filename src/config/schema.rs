@@ -81,6 +81,27 @@ pub const NODE: Section = Section {
         ),
         may("device", "integer", "(must be given for `p4runtime`)", "1 to 2^64 - 1; unique", "P4Runtime device id."),
         may(
+            "address",
+            "`host:port`",
+            "127.0.0.1 and port 9558 + `device`",
+            "must be given for devices above 1,000; `p4runtime` only",
+            "Where the switch's gRPC server listens; the controller connects to it.",
+        ),
+        may(
+            "ports",
+            "ports",
+            "those that links and hosts name; where one names none, also 1 to the number of them",
+            "1 to 500; `p4runtime` only",
+            "The switch has the ports 1 to this; P4Runtime does not tell.",
+        ),
+        may(
+            "pipeline",
+            "path",
+            "the fabric's own program (P4.md)",
+            "a file that exists, relative to this one; `p4runtime` only",
+            "Pipeline mapping of the program that the switch runs.",
+        ),
+        may(
             "capacity_connections",
             "connections",
             "(must be given for the first stage, and for no other)",
@@ -233,7 +254,24 @@ pub const CONTROLLER: Section = Section {
             "Where OpenFlow switches connect.",
         ),
         may("http_listen", "address:port", "127.0.0.1:8080", "port 0 takes a free one", "REST, metrics and events."),
+        may("p4runtime", "map", "all defaults", "", "Sessions with P4Runtime switches."),
         may("loop", "map", "all defaults", "", "The forecast-to-shift loop."),
+    ],
+};
+
+pub const P4RUNTIME: Section = Section {
+    name: "the settings of P4Runtime",
+    path: "p4runtime",
+    about: "See P4RUNTIME.md. The controller connects to the switches that the topology declares.",
+    keys: &[
+        may(
+            "election_id",
+            "integer",
+            "1",
+            "1 to 2^64 - 1",
+            "Of several controllers of a switch the one with the highest writes; the others read.",
+        ),
+        may("role", "name", "the default role, which may do everything", "", "Role of P4Runtime to ask for."),
     ],
 };
 
@@ -293,9 +331,10 @@ pub const LOOP: Section = Section {
 /// The reference part of docs/FORMATS.md.
 pub fn reference() -> String {
     let mut text = String::new();
-    for (title, sections) in
-        [("Topology file", &[TOPOLOGY, NODE, LINK, SERVICE, HOST][..]), ("Controller file", &[CONTROLLER, LOOP][..])]
-    {
+    for (title, sections) in [
+        ("Topology file", &[TOPOLOGY, NODE, LINK, SERVICE, HOST][..]),
+        ("Controller file", &[CONTROLLER, P4RUNTIME, LOOP][..]),
+    ] {
         let _ = write!(text, "\n## {title}: every key\n");
         for section in sections {
             let _ = write!(text, "\n### `{}`\n\n", section.path);

@@ -16,8 +16,26 @@ pub struct Config {
     pub openflow_listen: SocketAddr,
     #[serde(default = "default_http")]
     pub http_listen: SocketAddr,
+    #[serde(default)]
+    pub p4runtime: P4RuntimeSettings,
     #[serde(default, rename = "loop")]
     pub cycle: LoopSettings,
+}
+
+/// Sessions with P4Runtime switches (docs/P4RUNTIME.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct P4RuntimeSettings {
+    /// Of several controllers of a switch the one with the highest is its primary.
+    pub election_id: u64,
+    /// `None`: the default role, which may do everything.
+    pub role: Option<String>,
+}
+
+impl Default for P4RuntimeSettings {
+    fn default() -> Self {
+        Self { election_id: 1, role: None }
+    }
 }
 
 impl Default for Config {
@@ -26,6 +44,7 @@ impl Default for Config {
             topology: None,
             openflow_listen: default_openflow(),
             http_listen: default_http(),
+            p4runtime: P4RuntimeSettings::default(),
             cycle: LoopSettings::default(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,12 @@ pub struct Node {
     pub index: NodeIndex,
     pub stage: Stage,
     pub protocol: Protocol,
+    /// The datapath id of an OpenFlow switch. That of a P4Runtime switch is its device id, or another number where an
+    /// OpenFlow switch has that one already.
     pub datapath: DatapathId,
+    /// P4Runtime only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
     /// First stage only.
     pub router: Option<RouterSettings>,
     /// Shared-risk link groups; routers with one in common are poor shadows of each other.
@@ -53,6 +59,19 @@ pub enum Stage {
 pub enum Protocol {
     OpenFlow,
     P4Runtime,
+}
+
+/// A P4Runtime switch: where it listens, and what P4Runtime does not tell of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub id: u64,
+    /// Host and port of its gRPC server.
+    pub address: String,
+    /// In ascending order: those that links and hosts name, and as many as the file says it has.
+    pub ports: Vec<PortNo>,
+    /// Mapping file of the program it runs; the fabric's own where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -186,6 +205,19 @@ impl LinkKind {
             "mirror" => Some(Self::Mirror),
             _ => None,
         }
+    }
+}
+
+impl Device {
+    /// Port of the gRPC server of device 1, by default, on this machine; the next devices have the next ports.
+    pub const PORT: u16 = 9559;
+    /// Devices up to here have a default address.
+    pub const DEFAULT_ADDRESS_MAX: u64 = 1_000;
+
+    /// Where a device is expected whose file does not say.
+    pub fn default_address(id: u64) -> Option<String> {
+        let nth = u16::try_from(id.checked_sub(1)?).ok().filter(|_| id <= Self::DEFAULT_ADDRESS_MAX)?;
+        Some(format!("127.0.0.1:{}", Self::PORT + nth))
     }
 }
 

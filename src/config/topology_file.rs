@@ -9,8 +9,8 @@ use ipnet::Ipv4Net;
 use super::reader::{Fields, Problem, Reader};
 use super::schema;
 use super::topology::{Host, Link, LinkEnd, LinkKind, Node, Protocol, RouterSettings, Service, Stage, Topology};
-use super::topology_graph;
 use super::yaml::{Place, Tree, Value};
+use super::{topology_device, topology_graph};
 use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo};
 
 /// Version of the format that this reader understands.
@@ -72,12 +72,11 @@ pub(crate) fn read_topology(reader: &mut Reader<'_>, tree: &Tree) -> Option<Topo
     let nodes = nodes.into_iter().collect::<Option<Vec<_>>>()?;
     let links = links.into_iter().collect::<Option<Vec<_>>>()?;
     let places: Vec<Place> = entries.iter().map(|tree| tree.place).collect();
-    let topology = Topology {
-        nodes,
-        links: links.into_iter().map(|(_, link)| link).collect(),
-        services: services?,
-        hosts: hosts?,
-    };
+    let ends: Vec<(LinkEnd, Place)> =
+        links.iter().flat_map(|(place, link)| [(link.a.clone(), *place), (link.b.clone(), *place)]).collect();
+    let links = links.into_iter().map(|(_, link)| link).collect();
+    let mut topology = Topology { nodes, links, services: services?, hosts: hosts? };
+    topology_device::complete(reader, &mut topology, &ends);
     for unreachable in topology_graph::unreachable(&topology) {
         let place = places.get(unreachable.node).copied().unwrap_or_default();
         reader.problem(place, unreachable.what, unreachable.expected);
@@ -130,6 +129,10 @@ impl Checker<'_, '_> {
             protocol => self.reader.parsed(protocol, "protocol", "openflow or p4runtime", Protocol::parse),
         };
         let datapath = protocol.and_then(|protocol| self.datapath(&fields, protocol));
+        let device = match (protocol, datapath) {
+            (Some(protocol), Some(id)) => topology_device::read(self.reader, &fields, protocol, stage, id),
+            _ => None,
+        };
         let router = match stage {
             Some(Stage::Router) => self.router(&fields).map(Some),
             Some(stage) => self.not_a_router(&fields, stage).map(|()| None),
@@ -147,6 +150,7 @@ impl Checker<'_, '_> {
             stage: stage?,
             protocol: protocol?,
             datapath: datapath?,
+            device: device?,
             router: router?,
             risk_groups: risk_groups?,
         })

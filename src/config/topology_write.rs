@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::topology::{Host, Link, LinkEnd, LinkKind, Node, Protocol, Service, Topology};
+use super::topology::{Device, Host, Link, LinkEnd, LinkKind, Node, Protocol, Service, Topology};
 use super::topology_file::TOPOLOGY_VERSION;
 use crate::types::NodeId;
 
@@ -67,11 +67,27 @@ fn section<T>(
     Ok(())
 }
 
+fn write_device(out: &mut String, device: &Device) -> fmt::Result {
+    write!(out, ", device: {}, address: {}", device.id, scalar(&device.address))?;
+    // What is above the ports counted from 1 is named by links and hosts.
+    let counted = device.ports.iter().zip(1..).take_while(|(port, number)| port.0 == *number).count();
+    if counted > 0 {
+        write!(out, ", ports: {counted}")?;
+    }
+    match &device.pipeline {
+        Some(path) => write!(out, ", pipeline: {}", scalar(&path.to_string_lossy())),
+        None => Ok(()),
+    }
+}
+
 fn write_node(out: &mut String, node: &Node) -> fmt::Result {
     write!(out, "{{id: {}, stage: {}", scalar(node.id.as_str()), node.stage.name())?;
     match node.protocol {
         Protocol::OpenFlow => write!(out, ", dpid: 0x{:x}", node.datapath.0)?,
-        Protocol::P4Runtime => write!(out, ", protocol: p4runtime, device: {}", node.datapath.0)?,
+        Protocol::P4Runtime => write!(out, ", protocol: p4runtime")?,
+    }
+    if let Some(device) = &node.device {
+        write_device(out, device)?;
     }
     if let Some(router) = &node.router {
         write!(

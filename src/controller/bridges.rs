@@ -101,6 +101,7 @@ impl Controller {
             stage: Stage::Bridge,
             protocol: Protocol::OpenFlow,
             datapath,
+            device: None,
             router: None,
             risk_groups: Vec::new(),
         };

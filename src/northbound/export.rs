@@ -112,6 +112,7 @@ impl Exporter<'_> {
                 stage: switch.stage,
                 protocol: switch.protocol,
                 datapath: switch.datapath,
+                device: None,
                 router,
                 risk_groups: Vec::new(),
             });

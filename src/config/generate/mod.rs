@@ -152,6 +152,7 @@ impl<'s> Builder<'s> {
             index: NodeIndex(index),
             stage: if self.settings.staged.is_some() { stage } else { Stage::Bridge },
             protocol: Protocol::OpenFlow,
+            device: None,
             datapath: DatapathId(index.into()),
             router: None,
             risk_groups: Vec::new(),

@@ -53,6 +53,7 @@ pub(super) fn build(source: &Source<'_>, graph: Graph, format: Format, options: 
             index: NodeIndex(index),
             stage: Stage::Bridge,
             protocol: Protocol::OpenFlow,
+            device: None,
             datapath: DatapathId(index.into()),
             router: None,
             risk_groups: Vec::new(),

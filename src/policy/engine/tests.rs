@@ -18,6 +18,7 @@ fn node(index: u16, stage: Stage, router: Option<(u32, u32)>) -> Node {
         index: NodeIndex(index),
         stage,
         protocol: Protocol::OpenFlow,
+        device: None,
         datapath: DatapathId(index.into()),
         router: router.map(|(capacity_connections, threshold_available)| RouterSettings {
             capacity_connections,
