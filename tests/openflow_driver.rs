@@ -11,10 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use foreshadow::southbound::openflow::{
-    AgentSettings, CommandError, SessionSettings, Southbound, SouthboundSettings, WallClock,
-};
-use foreshadow::southbound::{Command, Event};
+use foreshadow::southbound::openflow::{AgentSettings, SessionSettings, Southbound, SouthboundSettings};
+use foreshadow::southbound::{Command, CommandError, Event, WallClock};
 use foreshadow::types::DatapathId;
 use foreshadow::wire::openflow::*;
 use openflow::{FakeSwitch, mapping, plan, port_description};

@@ -13,8 +13,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use foreshadow::plan::{BridgePlan, DatapathPlan, NextHop, Place, RolePlan, Station};
-use foreshadow::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, WallClock, pipeline};
-use foreshadow::southbound::{Command, Event, InstallCounts};
+use foreshadow::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, pipeline};
+use foreshadow::southbound::{Command, Event, InstallCounts, WallClock};
 use foreshadow::types::{DatapathId, MacAddr, NodeIndex, PortNo};
 use ovs::{Fabric, PROGRAMS, Spec, isolated, wait_for};
 use serde_json::json;

@@ -13,8 +13,8 @@ use foreshadow::plan::{
     AccessPlan, Attachment, Choice, DatapathPlan, NextHop, OutsidePlan, RolePlan, RouterPlan, SLOTS, ServiceSlots,
     Spread,
 };
-use foreshadow::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, WallClock, pipeline};
-use foreshadow::southbound::{Command, ConnectionCounters, ConnectionEnded, Event, InstallCounts, Reading};
+use foreshadow::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, pipeline};
+use foreshadow::southbound::{Command, ConnectionCounters, ConnectionEnded, Event, InstallCounts, Reading, WallClock};
 use foreshadow::types::{DatapathId, MacAddr, NodeIndex, PortNo};
 use ovs::{Fabric, PROGRAMS, Spec, Traffic, Watch, isolated, wait_for};
 use serde_json::{Value, json};

@@ -18,10 +18,10 @@ use foreshadow::plan::{
 };
 use foreshadow::southbound::openflow::state::SwitchState;
 use foreshadow::southbound::openflow::{
-    AgentSettings, Answer, Clock, CloseReason, InstallSettings, Mapping, Owner, RoleSetting, Session, SessionEvent,
-    SessionSettings, Southbound, SouthboundSettings, WallClock, pipeline,
+    AgentSettings, Answer, CloseReason, InstallSettings, Mapping, Owner, RoleSetting, Session, SessionEvent,
+    SessionSettings, Southbound, SouthboundSettings, pipeline,
 };
-use foreshadow::southbound::{Command, Event, InstallCounts, SessionRole};
+use foreshadow::southbound::{Clock, Command, Event, InstallCounts, SessionRole, WallClock};
 use foreshadow::types::{DatapathId, MacAddr, NodeIndex, PortNo};
 use foreshadow::wire::openflow::{GroupMod, GroupModCommand, GroupType, Message, group};
 use ovs::{Fabric, PROGRAMS, Spec, isolated};

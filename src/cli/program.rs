@@ -17,8 +17,8 @@ use crate::controller::feed::Feed;
 use crate::controller::recording::{self, Header};
 use crate::controller::view::View;
 use crate::northbound::{self, NorthState};
-use crate::southbound::Command;
-use crate::southbound::openflow::{AgentSettings, CommandError, Southbound, SouthboundSettings, WallClock, pipeline};
+use crate::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, pipeline};
+use crate::southbound::{Command, CommandError, WallClock};
 use crate::types::Timestamp;
 use crate::wire::lldp::Key;
 

@@ -14,8 +14,7 @@ use super::feed::Feed;
 use super::recording::Recorder;
 use super::view::View;
 use super::{Controller, Input, Output};
-use crate::southbound::openflow::{Clock, WallClock};
-use crate::southbound::{Command, Event};
+use crate::southbound::{Clock, Command, Event, WallClock};
 use crate::types::Timestamp;
 
 /// A lockstep cycle that switches have not confirmed by then goes on without them; real time, not virtual.

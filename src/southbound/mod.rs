@@ -3,11 +3,19 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::plan::{Choice, DatapathPlan, Generation, Station};
 use crate::types::{DatapathId, MacAddr, NodeIndex, PortNo, ServiceId};
 
+mod clock;
 pub mod openflow;
+
+pub use clock::{Clock, WallClock};
+
+/// Events of all sessions on their way to the controller: some seconds' worth for hundreds of switches. When it is
+/// full, sessions stop reading their sockets, so that TCP slows the switches down; packet-ins are dropped before that.
+pub const EVENTS_MAX: usize = 4_096;
 
 /// What a switch, or the session with it, reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,6 +125,15 @@ impl Command {
             | Self::Flood { datapath, .. } => *datapath,
         }
     }
+}
+
+/// Why a command went nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CommandError {
+    #[error("datapath {0} is not connected")]
+    NotConnected(DatapathId),
+    #[error("datapath {0} takes no commands any more; its session is closed")]
+    QueueFull(DatapathId),
 }
 
 /// What a controller is to a switch.

@@ -15,11 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::agent::SwitchAgent;
-use super::driver::EVENTS_MAX;
 use super::gate::Pass;
 use super::places::{Kill, Place, Question, Queues, SessionHandle, Shared};
 use super::vocabulary::CloseReason;
-use crate::southbound::Event;
+use crate::southbound::{EVENTS_MAX, Event};
 use crate::types::Timestamp;
 
 /// Commands taken before the socket's turn comes again.

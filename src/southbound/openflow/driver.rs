@@ -1,10 +1,9 @@
 //! The sockets and tasks around [`super::SwitchAgent`] (docs/OPENFLOW.md, "Driver"): one task listens, one serves each
 //! connection, and [`Southbound`] is the controller's hold on all of them.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
@@ -17,12 +16,8 @@ use super::connection::serve;
 use super::mapping::Mapping;
 use super::places::Shared;
 use super::vocabulary::CloseReason;
-use crate::southbound::{Command, Event};
-use crate::types::{DatapathId, Timestamp};
+use crate::southbound::{Clock, Command, CommandError, EVENTS_MAX, Event};
 
-/// Events of all sessions on their way to the controller: some seconds' worth for hundreds of switches. When it is
-/// full, sessions stop reading their sockets, so that TCP slows the switches down; packet-ins are dropped before that.
-pub(super) const EVENTS_MAX: usize = 4_096;
 /// Commands on their way to one session: the LLDP and ARP packets of a large switch in one cycle, several times over. A
 /// session that lets so many pile up is stuck; it is closed with that reason, and the controller's loop goes on.
 pub(super) const COMMANDS_MAX: usize = 1_024;
@@ -32,31 +27,6 @@ const CONNECTIONS_MAX: usize = 40_960;
 const BACKLOG: u32 = 4_096;
 /// After a failed accept (no more file descriptors), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Where sessions have the time from.
-pub trait Clock: Send + Sync + fmt::Debug {
-    fn now(&self) -> Timestamp;
-}
-
-/// The time of day at its start, and from there on a steady clock: it never jumps.
-#[derive(Clone, Copy, Debug)]
-pub struct WallClock {
-    started: Instant,
-    started_at: Timestamp,
-}
-
-impl Default for WallClock {
-    fn default() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), started_at: Timestamp::default() + since_epoch }
-    }
-}
-
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        self.started_at + self.started.elapsed()
-    }
-}
 
 /// What a listener needs to serve switches.
 #[derive(Clone, Debug)]
@@ -70,15 +40,6 @@ pub struct SouthboundSettings {
 pub enum SouthboundError {
     #[error("cannot listen for OpenFlow switches on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-}
-
-/// Why a command went nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum CommandError {
-    #[error("datapath {0} is not connected")]
-    NotConnected(DatapathId),
-    #[error("datapath {0} takes no commands any more; its session is closed")]
-    QueueFull(DatapathId),
 }
 
 /// All OpenFlow sessions of this controller. Dropping it ends them; [`Southbound::shutdown`] also waits.
@@ -100,15 +61,27 @@ impl Southbound {
         address: SocketAddr,
         settings: SouthboundSettings,
     ) -> Result<(Self, mpsc::Receiver<Event>), SouthboundError> {
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        Ok((Self::listen_for(address, settings, events)?, receiver))
+    }
+
+    /// The same, with events going where those of other protocols go too.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn listen_for(
+        address: SocketAddr,
+        settings: SouthboundSettings,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, SouthboundError> {
         let failed = |source| SouthboundError::Listen { address, source };
         let listener = listen_on(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let shared = Arc::new(Shared::new(settings, events));
         let stop = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::clone(&shared), stop.clone()));
         tracing::info!(%address, "listening for OpenFlow switches");
-        Ok((Self { shared, address, listener: task, stop: stop.clone(), _stop_on_drop: stop.drop_guard() }, receiver))
+        Ok(Self { shared, address, listener: task, stop: stop.clone(), _stop_on_drop: stop.drop_guard() })
     }
 
     /// Where it listens, with the port that was chosen if 0 was asked for.

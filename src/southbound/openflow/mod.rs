@@ -24,7 +24,7 @@ pub use agent::{AgentSettings, StartSettings, SwitchAgent};
 pub use collect::{CollectSettings, Collector, Housekeeper};
 pub use counters::SessionCounters;
 pub use difference::{Change, Difference, difference};
-pub use driver::{Clock, CommandError, Southbound, SouthboundError, SouthboundSettings, WallClock};
+pub use driver::{Southbound, SouthboundError, SouthboundSettings};
 pub use errors::error_text;
 pub use install::{CookieSpace, InstallEvent, InstallSettings, Installer};
 pub use mapping::Mapping;
