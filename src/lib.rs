@@ -8,6 +8,8 @@ pub mod types;
 pub mod plan;
 pub mod wire;
 
+pub mod p4info;
+
 pub mod southbound;
 
 pub mod network;

@@ -6,3 +6,4 @@ pub mod ethernet;
 pub mod lldp;
 pub mod ndp;
 pub mod openflow;
+pub mod p4runtime;

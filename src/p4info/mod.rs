@@ -1,0 +1,1 @@
+//! A program's P4Info, checked and by name: ids, widths and references for what writes and reads entities.
