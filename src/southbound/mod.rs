@@ -9,7 +9,9 @@ use crate::plan::{Choice, DatapathPlan, Generation, Station};
 use crate::types::{DatapathId, MacAddr, NodeIndex, PortNo, ServiceId};
 
 mod clock;
+mod gate;
 pub mod openflow;
+pub mod p4runtime;
 
 pub use clock::{Clock, WallClock};
 

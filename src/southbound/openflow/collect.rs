@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::gate::spread;
 use super::mapping::Mapping;
 use super::session::Session;
 use super::vocabulary::Owner;
 use crate::plan::DatapathPlan;
 use crate::southbound::Reading;
+use crate::southbound::gate::spread;
 use crate::types::{DatapathId, Timestamp};
 use crate::wire::openflow::{FlowStats, Message, MultipartReplyBody, MultipartRequest, MultipartRequestBody};
 

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::agent::SwitchAgent;
-use super::gate::Pass;
 use super::places::{Kill, Place, Question, Queues, SessionHandle, Shared};
 use super::vocabulary::CloseReason;
+use crate::southbound::gate::Pass;
 use crate::southbound::{EVENTS_MAX, Event};
 use crate::types::Timestamp;
 

@@ -7,7 +7,6 @@ mod counters;
 mod difference;
 mod driver;
 mod errors;
-mod gate;
 mod handshake;
 mod install;
 mod mapping;

@@ -11,9 +11,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{COMMANDS_MAX, SouthboundSettings};
-use super::gate::Gate;
 use super::refusals::Refusals;
 use super::vocabulary::CloseReason;
+use crate::southbound::gate::Gate;
 use crate::southbound::{Command, Event};
 use crate::types::DatapathId;
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::counters::SessionCounters;
 use super::errors::{code, error_text};
-use super::gate::spread;
 use super::handshake::Gathered;
 use super::multipart::{Assembly, AssemblyError};
 use super::vocabulary::{Answer, CloseReason, Owner, Phase, RequestError, SendError, SessionEvent, SessionSettings};
+use crate::southbound::gate::spread;
 use crate::southbound::{Port, SessionRole};
 use crate::types::{DatapathId, Timestamp};
 use crate::wire::openflow::{

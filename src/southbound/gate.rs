@@ -1,4 +1,4 @@
-//! Spreads over time what many switches that come at once would all ask for at once (docs/OPENFLOW.md, "Start").
+//! Spreads over time what many switches that come at once would all ask for at once (docs/OPENFLOW.md and docs/P4RUNTIME.md, "Start").
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::types::DatapathId;
 
 /// A part of `most` that depends on the datapath id alone: the same in every run, and unlike that of its neighbours.
-pub(super) fn spread(datapath: DatapathId, most: Duration) -> Duration {
+pub(in crate::southbound) fn spread(datapath: DatapathId, most: Duration) -> Duration {
     // The finaliser of SplitMix64 (Steele, Lea and Flood 2014): ids that differ in one bit end up far apart.
     let mut mixed = datapath.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,7 +20,7 @@ pub(super) fn spread(datapath: DatapathId, most: Duration) -> Duration {
 
 /// At most so many sessions read or install for the first time at once; the others wait in the order they came.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(in crate::southbound) struct Gate {
     places: Arc<Semaphore>,
     jitter: Duration,
     inside: AtomicUsize,
@@ -28,7 +28,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(places: usize, jitter: Duration) -> Self {
+    pub(in crate::southbound) fn new(places: usize, jitter: Duration) -> Self {
         // With no place at all no switch would ever be served.
         let places = Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
         Self { places, jitter, inside: AtomicUsize::new(0), most: AtomicUsize::new(0) }
@@ -36,7 +36,7 @@ impl Gate {
 
     /// Waits for a place. Who finds one free takes it at once; who had to wait waits a little longer, so that
     /// sessions that were let in together do not go on in step.
-    pub(super) async fn enter(self: Arc<Self>, datapath: DatapathId) -> Pass {
+    pub(in crate::southbound) async fn enter(self: Arc<Self>, datapath: DatapathId) -> Pass {
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
@@ -51,14 +51,14 @@ impl Gate {
     }
 
     /// Sessions inside now, and the most there ever were.
-    pub(super) fn load(&self) -> (usize, usize) {
+    pub(in crate::southbound) fn load(&self) -> (usize, usize) {
         (self.inside.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed))
     }
 }
 
 /// A place inside; dropping it lets the next one in.
 #[derive(Debug)]
-pub(super) struct Pass {
+pub(in crate::southbound) struct Pass {
     gate: Arc<Gate>,
     _place: OwnedSemaphorePermit,
 }
