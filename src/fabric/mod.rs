@@ -5,6 +5,7 @@
 
 pub mod driver;
 pub mod network;
+pub mod p4;
 pub mod packet;
 pub mod session;
 pub mod switch;
