@@ -1,0 +1,97 @@
+//! What a session needs of a P4 program: from a plan to entities, from counters and sweep reports to a reading.
+//!
+//! Everything here is a pure function of the plan and of the program's mapping. docs/P4.md tells what the parts of the
+//! data path are.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+
+use super::P4State;
+use crate::plan::{Choice, DatapathPlan};
+use crate::southbound::Reading;
+use crate::types::PortNo;
+use crate::wire::p4runtime::{config, v1};
+
+pub mod sweep;
+
+pub use sweep::{Sweep, SweepKind, SweepReport};
+
+/// A P4 program as sessions see it: they know no table, action or group of it.
+pub trait Pipeline: Debug + Send + Sync {
+    /// What the switch has to run.
+    fn forwarding_config(&self) -> &ForwardingConfig;
+
+    /// Everything that a switch with this plan should hold. The same plan gives the same state. What the program cannot
+    /// do is told as a problem, and the rest is compiled.
+    fn compile(&self, plan: &DatapathPlan) -> Compiled;
+
+    /// Reads, most with wildcards, whose answers are all that [`Self::compile`] could have put into a switch.
+    fn read_back(&self) -> Vec<v1::Entity>;
+
+    /// How a switch that holds this chooses routers, by the number of the service.
+    fn choices(&self, held: &P4State) -> BTreeMap<u16, Choice>;
+
+    /// What makes up a reading. `round` counts the collections of a session: what need not be swept every time takes
+    /// turns.
+    fn collect(&self, plan: &DatapathPlan, round: u64) -> Collection;
+
+    /// What the answers to [`Self::collect`] say, in whatever order they came; what was not answered is missing.
+    fn reading(&self, plan: &DatapathPlan, answers: &[v1::Entity], reports: &[SweepReport]) -> Reading;
+
+    /// What a packet-in is. The error says what is wrong with it.
+    fn incoming(&self, packet: &v1::PacketIn) -> Result<Incoming, String>;
+
+    /// A frame that leaves by this port.
+    fn packet_out(&self, port: PortNo, data: Vec<u8>) -> v1::PacketOut;
+
+    /// Starts a sweep, which is answered by one [`Incoming::Report`] with the same token.
+    fn sweep(&self, sweep: &Sweep) -> v1::PacketOut;
+}
+
+/// The forwarding pipeline config of a switch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForwardingConfig {
+    pub p4info: config::P4Info,
+    /// What the target runs; for BMv2 the compiler's JSON.
+    pub device_config: Vec<u8>,
+    /// Hash of both: a switch that shows it needs no push.
+    pub cookie: u64,
+}
+
+/// What a plan became.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Compiled {
+    pub state: P4State,
+    pub problems: Vec<Problem>,
+}
+
+/// Something of a plan that the program cannot do, or can do only in part.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Which entity, in the program's names.
+    pub entity: String,
+    /// What is wrong, what was expected, and what became of it.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.entity, self.what)
+    }
+}
+
+/// What to ask of a switch for one reading.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Collection {
+    /// Counters.
+    pub reads: Vec<v1::Entity>,
+    /// To be sent one after the other, each after the report of the one before. The sender gives them their tokens.
+    pub sweeps: Vec<Sweep>,
+}
+
+/// What a packet-in is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    Frame { port: PortNo, data: Vec<u8> },
+    Report(SweepReport),
+}
