@@ -1,0 +1,234 @@
+// Everything that decides. All state is read and written here.
+
+// A timestamp in microseconds (48 bits) as milliseconds modulo 2^32.
+#define MILLISECONDS(CLOCK) (bit<32>)(((bit<80>)CLOCK * 4294968) >> 32)
+
+control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard) {
+#include "tables.p4"
+#include "slots.p4"
+#include "sweep.p4"
+
+    @hidden
+    action send_out() {
+        standard.egress_spec = hdr.packet_out.egress_port;
+        hdr.packet_out.setInvalid();
+    }
+
+    // What the packet is to this switch: its connection, where it comes from, whether it is let in.
+    @hidden
+    action identify() {
+        if (meta.kind == KIND_INSIDE || meta.kind == KIND_EDGE && meta.role == ROLE_ACCESS
+            || meta.kind == KIND_LINK && meta.role == ROLE_OUTSIDE) {
+            meta.from_client = 1;
+            meta.flow = hdr.ipv4.src ++ hdr.ipv4.dst ++ meta.src_port ++ meta.dst_port ++ hdr.ipv4.protocol;
+            if (meta.starts == 1 || (meta.tcp_flags & 0x17) == 2) {
+                meta.opens = 1;
+            }
+        } else {
+            meta.flow = hdr.ipv4.dst ++ hdr.ipv4.src ++ meta.dst_port ++ meta.src_port ++ hdr.ipv4.protocol;
+        }
+        if ((meta.tcp_flags & 5) != 0) {
+            meta.ends = 1;
+        }
+        hash(meta.hash, HashAlgorithm.crc32, 32w0, { meta.flow }, 64w0x100000000);
+        meta.spread = meta.hash * (meta.index ++ 16w0x3d4d);
+        // The middle bits of a product with an odd constant depend on most bits of the hash.
+        meta.set1 = ((meta.hash * 0x9e3779b1) >> 10) & (SLOTS - 4);
+        meta.set2 = ((meta.hash * 0x85ebca77) >> 10) & (SLOTS - 4);
+        meta.now = MILLISECONDS(standard.ingress_global_timestamp);
+        meta.owner = hdr.ethernet.dst[15:0];
+        meta.sender = NODE_PREFIX ++ meta.index;
+        if (meta.kind == KIND_EDGE) {
+            meta.welcome = 1;
+        } else if (hdr.ethernet.dst[47:16] == NODE_PREFIX) {
+            if (meta.role == ROLE_ROUTER) {
+                meta.sender = hdr.ethernet.dst;
+                if ((meta.kind == KIND_INSIDE || meta.kind == KIND_OUTSIDE) && hdr.ipv4.ttl > 1) {
+                    meta.welcome = 1;
+                }
+            } else if (meta.kind == KIND_LINK && (meta.role == ROLE_TRANSIT || meta.owner == meta.index)) {
+                meta.welcome = 1;
+            }
+        }
+    }
+
+    // First stage: lets the packet of a known connection through, admits or refuses a new one.
+    @hidden
+    action connection() {
+        look_up();
+        if (meta.hit == 1) {
+            touch();
+        } else if (meta.opens == 1) {
+            find_room();
+            if (meta.full == 0 && meta.occupied < meta.capacity) {
+                meta.hit = 1;
+                enter();
+            } else {
+                // A retransmitted opening packet is no further connection.
+                bit<64> cell;
+                bit<32> at = (meta.hash * 0xc2b2ae3d) >> 16;
+                refusals.read(cell, at);
+                if (cell[63:32] != meta.hash || meta.now - cell[31:0] >= REFUSED_MS) {
+                    events.count(EVENT_REFUSED);
+                    if (meta.full == 1) {
+                        events.count(EVENT_NO_ROOM);
+                    }
+                }
+                refusals.write(at, meta.hash ++ meta.now);
+            }
+        } else {
+            events.count(EVENT_UNKNOWN);
+        }
+        if (meta.change == CHANGE_OPENED) {
+            events.count(EVENT_ADMITTED);
+        }
+        if (meta.hit == 1) {
+            // The TTL changes by one: its checksum by 0x0100 in one's complement.
+            hdr.ipv4.ttl = hdr.ipv4.ttl - 1;
+            bit<32> sum = (bit<32>)hdr.ipv4.checksum + 0x100;
+            hdr.ipv4.checksum = (sum + (sum >> 16))[15:0];
+            if (meta.way == WAY_NODE) {
+                meta.go = 1;
+            }
+        }
+    }
+
+    @hidden
+    action mirror_change() {
+        sequences.read(meta.sequence, 0);
+        meta.sequence = meta.sequence + 1;
+        sequences.write(0, meta.sequence);
+        meta.slot = meta.slot - meta.region;
+        meta.age_ms = meta.now - meta.opened;
+        meta.copy = COPY_RECORD;
+        events.count(EVENT_MIRRORED);
+        clone_preserving_field_list(CloneType.I2E, (bit<32>)meta.session, LIST_RECORD);
+    }
+
+    // Third stage and outside. A packet from a router says whose connection it is, every other one asks; a connection
+    // to a service that is new chooses afterwards.
+    @hidden
+    action pin_of() {
+        look_up();
+        if (meta.way == WAY_SERVICE) {
+            if (meta.hit == 1 && meta.renewed == 0) {
+                meta.router = meta.pinned;
+                meta.go = 1;
+                touch();
+            } else {
+                meta.chooses = 1;
+            }
+        } else {
+            meta.router = meta.pinned;
+            if (meta.role == ROLE_OUTSIDE && meta.kind == KIND_LINK) {
+                meta.router = hdr.ethernet.src[15:0];
+            }
+            if (meta.hit == 1) {
+                touch();
+                if (meta.kind == KIND_EDGE) {
+                    meta.go = 1;
+                }
+            } else if (meta.router != 0 && meta.has_ports == 1) {
+                take();
+                events.count(EVENT_PINNED);
+            }
+        }
+    }
+
+    @hidden
+    action pin() {
+        if (meta.hit == 1) {
+            touch();
+        } else {
+            take();
+        }
+        events.count(EVENT_PINNED);
+    }
+
+    @hidden
+    action to_controller() {
+        standard.egress_spec = CPU_PORT;
+    }
+
+    @hidden
+    action to_destination() {
+        meta.node = meta.owner;
+        meta.go = 1;
+    }
+
+    apply {
+        if (hdr.sweep.isValid()) {
+            begin_pass();
+        } else if (hdr.packet_out.isValid()) {
+            send_out();
+        } else {
+            ports.apply();
+            self.apply();
+            if (hdr.ipv4.isValid()) {
+                identify();
+                if (meta.welcome == 1 && meta.role != ROLE_TRANSIT) {
+                    routes.apply();
+                }
+            }
+        }
+        if (meta.role == ROLE_ROUTER && meta.welcome == 1 || hdr.sweep.isValid() && hdr.sweep.kind == SWEEP_CONNECTIONS) {
+            owners.apply();
+        }
+
+        if (meta.welcome == 1) {
+            if (meta.role == ROLE_TRANSIT) {
+                to_destination();
+            } else if (meta.role == ROLE_ROUTER) {
+                if (meta.held == 1) {
+                    connection();
+                    if (meta.change != CHANGE_NONE) {
+                        mirrors.apply();
+                        if (meta.session != 0) {
+                            mirror_change();
+                        }
+                    }
+                    if (meta.hit == 1 && meta.way == WAY_SET) {
+                        sets.apply();
+                    }
+                }
+            } else if (meta.kind == KIND_LINK) {
+                if (meta.way == WAY_DELIVER) {
+                    pin_of();
+                }
+            } else if (meta.way == WAY_SERVICE || meta.way == WAY_NONE && meta.role == ROLE_OUTSIDE) {
+                pin_of();
+                if (meta.chooses == 1) {
+                    choice.apply();
+                    if (meta.go == 1 && meta.has_ports == 1) {
+                        chosen.apply();
+                        pin();
+                    }
+                }
+                if (meta.go == 1) {
+                    meta.go = 0;
+                    indirection.apply();
+                }
+            } else if (meta.way == WAY_NODE) {
+                meta.go = 1;
+            }
+            if (meta.go == 1) {
+                next_hops.apply();
+                if (meta.sent == 0) {
+                    fallbacks.apply();
+                    if (meta.sent == 0) {
+                        last_resorts.apply();
+                    }
+                }
+            }
+        } else if (hdr.sweep.isValid()) {
+            pass();
+        } else if (hdr.arp.isValid() && meta.kind == KIND_EDGE) {
+            to_controller();
+            if (hdr.arp.operation == 1 && hdr.arp.kinds == 0x000108000604) {
+                gateways.apply();
+            }
+        } else if (hdr.ethernet.isValid() && hdr.ethernet.type == TYPE_LLDP) {
+            to_controller();
+        }
+    }
+}
