@@ -14,7 +14,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={FOLDER}");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let mut files = protox::compile(FILES, [FOLDER])?;
-    tonic_prost_build::configure().include_file("p4runtime.rs").out_dir(&out).compile_fds(files.clone())?;
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    // One order of map entries, in texts and on the wire.
+    let builder = tonic_prost_build::configure().btree_map(".").include_file("p4runtime.rs").out_dir(&out);
+    builder.compile_fds_with_config(files.clone(), config)?;
     // Comments went into the code; nobody reads them at run time.
     files.file.iter_mut().for_each(|file| file.source_code_info = None);
     fs::write(out.join("p4runtime.bin"), files.encode_to_vec())?;

@@ -1,5 +1,9 @@
 //! P4Runtime 1.5: messages and services made from `proto/`, and what they leave to their users.
 
+pub mod canonical;
+pub mod status;
+pub mod text;
+
 #[allow(clippy::all, missing_debug_implementations, unreachable_pub, reason = "generated")]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/p4runtime.rs"));
