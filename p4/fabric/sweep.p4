@@ -76,10 +76,12 @@ action pass() {
         hdr.sweep.freed = hdr.sweep.freed + freed;
         hdr.sweep.next = hdr.sweep.next + SWEEP_SLOTS;
     }
+    if (meta.held == 1) {
+        occupied.read(hdr.sweep.occupied, meta.region >> 6);
+        hdr.sweep.occupied = hdr.sweep.occupied - freed;
+        occupied.write(meta.region >> 6, hdr.sweep.occupied);
+    }
     if (meta.held == 0 || hdr.sweep.next > hdr.sweep.end || hdr.sweep.next > meta.mask) {
         hdr.sweep.next = hdr.sweep.end;
     }
-    occupied.read(hdr.sweep.occupied, meta.region >> 6);
-    hdr.sweep.occupied = hdr.sweep.occupied - freed;
-    occupied.write(meta.region >> 6, hdr.sweep.occupied);
 }
