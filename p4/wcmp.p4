@@ -190,7 +190,7 @@ control routing_stage(in headers_t hdr, inout metadata_t meta, inout standard_me
     }
 
     @max_group_size(256)
-    action_selector(HashAlgorithm.crc16, 32w65536, 32w16) wcmp_group_selector;
+    action_selector(HashAlgorithm.crc32, 32w65536, 32w32) wcmp_group_selector;
 
     @oneshot
     table wcmp_group_table {

@@ -113,9 +113,10 @@ action choose(bit<16> router) {
 }
 
 @max_group_size(256)
-action_selector(HashAlgorithm.crc16, 4096, 16) routers;
+action_selector(HashAlgorithm.crc32, 4096, 32) routers;
 
-// Weights of a group add up to 256, always: a change then moves no more of the hash space than it must.
+// Weights of a group add up to 256, always: a change then moves no more of the hash space than it must. (CRC-16 would
+// not do: consecutive ports fall into one half of it.)
 table choice {
     key = {
         meta.service: exact @name("service");
