@@ -3,8 +3,11 @@
 CARGO ?= cargo
 # Fabrics, their load and their captures: Debian's names.
 DEBIAN_PACKAGES := openvswitch-switch mininet tshark tcpdump ethtool iproute2 iputils-ping iperf3 util-linux python3 python3-yaml python3-venv
-# Peer program of the OpenFlow codec, in an environment of its own.
+# Peer programs of the OpenFlow and P4Runtime codecs, in an environment of their own.
 PEERS := target/peers
+PIP := $(PEERS)/bin/pip install -q --disable-pip-version-check
+# Newest messages; p4runtime-shell asks for older ones, so that these are beside them.
+P4RUNTIME := 1.6.0
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 # One profile for tests and program: nothing is built twice.
 ifeq ($(NEXTEST),yes)
@@ -64,6 +67,9 @@ deps:
 	elif ! command -v apt-get >/dev/null; then echo "skipped: Debian packages$$missing (no apt-get)"; \
 	else echo "installing$$missing"; apt-get update -q >/dev/null; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing >/dev/null || echo "skipped:$$missing"; fi
-	@if [ -x $(PEERS)/bin/python3 ] && $(PEERS)/bin/python3 -c 'import os_ken' 2>/dev/null; then :; else \
-		python3 -m venv $(PEERS) && $(PEERS)/bin/pip install -q --disable-pip-version-check os-ken \
-		|| echo "skipped: os-ken (it could not be installed)"; fi
+	@if $(PEERS)/bin/python3 -c 'import os_ken, p4runtime_sh' 2>/dev/null; then :; else \
+		python3 -m venv $(PEERS) && $(PIP) os-ken || echo "skipped: os-ken (it could not be installed)"; \
+		$(PIP) os-ken p4runtime p4runtime-shell || echo "skipped: p4runtime-shell (it could not be installed)"; fi
+	@if [ -d $(PEERS)/p4runtime-$(P4RUNTIME) ]; then :; else \
+		$(PIP) --no-deps --target $(PEERS)/p4runtime-$(P4RUNTIME) p4runtime==$(P4RUNTIME) \
+		|| echo "skipped: p4runtime $(P4RUNTIME) (it could not be installed)"; fi

@@ -8,6 +8,7 @@ use foreshadow::config::import::{Format, Options, import};
 use foreshadow::config::{check, parse_topology};
 use foreshadow::controller::recording::{Read, Reader};
 use foreshadow::network::bridge::Stations;
+use foreshadow::p4info::Info;
 use foreshadow::plan::Place;
 use foreshadow::types::{MacAddr, NodeIndex, PortNo, Timestamp};
 use foreshadow::wire::arp::Arp;
@@ -16,6 +17,7 @@ use foreshadow::wire::ethernet::Header;
 use foreshadow::wire::lldp::{Key, Probe, is_lldp};
 use foreshadow::wire::ndp::Neighbour;
 use foreshadow::wire::openflow::{Frame, Framing, MESSAGE_BYTES_MAX, Match, Message};
+use foreshadow::wire::p4runtime::{canonical, status, text};
 
 /// A decoder by the name of its target and of its folder in the corpus.
 pub(crate) type Decoder = (&'static str, fn(&[u8]));
@@ -29,6 +31,8 @@ pub(crate) const ALL: &[Decoder] = &[
     ("lldp", lldp),
     ("ndp", ndp),
     ("openflow_frame", openflow_frame),
+    ("p4_status", p4_status),
+    ("p4info_text", p4info_text),
     ("recording", recording),
     ("stations", stations),
     ("topology_file", topology_file),
@@ -156,6 +160,36 @@ pub(crate) fn stations(mut data: &[u8]) {
         assert!(stations.packet_in(place, frame, now).reactions.len() <= 1, "one reaction at most");
         stations.poll(now);
         assert!(stations.iter().map(|known| (&known.station, &known.place)).eq(stations.places().iter()));
+    }
+}
+
+/// P4Infos: what is read is written and read again as the same, and is refused with reasons if it cannot be so.
+pub(crate) fn p4info_text(data: &[u8]) {
+    let Ok(written) = std::str::from_utf8(data) else { return };
+    match text::parse_p4info(written) {
+        Ok(info) => {
+            assert_eq!(text::parse_p4info(&text::print_p4info(&info)).as_ref(), Ok(&info));
+            match Info::new(info.clone()) {
+                Ok(index) => assert_eq!(index.source(), &info),
+                Err(problems) => assert!(!problems.is_empty(), "what is refused has a reason"),
+            }
+        }
+        Err(error) => assert!(error.line > 0 && error.column > 0 && !error.message.is_empty()),
+    }
+}
+
+/// What the updates of a failed Write came to; the bytes as a value of every width as well.
+pub(crate) fn p4_status(data: &[u8]) {
+    if let Ok(errors) = status::decode(data) {
+        assert!(!errors.is_empty(), "no details are an error");
+        errors.iter().for_each(|error| assert!(!status::describe(error).is_empty()));
+        assert_eq!(status::decode(&status::encode(status::Code::Unknown, "", &errors)), Ok(errors));
+    }
+    for width_bits in 0..=canonical::WIDTH_BITS_MAX + 1 {
+        if let Ok(value) = canonical::decode(data, width_bits) {
+            assert_eq!(canonical::encode(value), canonical::canonical(data));
+            assert!(canonical::fits(data, width_bits).is_ok() && canonical::is_canonical(&canonical::encode(value)));
+        }
     }
 }
 

@@ -100,7 +100,8 @@ impl Check {
             if id == 0 {
                 self.problem(within, format!("has a {kind} '{name}' with id 0; ids count from 1"));
             }
-            if name.is_empty() {
+            // A parser value set of plain bit strings has no names to give.
+            if name.is_empty() && !within.starts_with("value set") {
                 self.problem(within, format!("has a {kind} {id} without name"));
             }
             if let Some(other) = ids.insert(id, name.to_owned()) {

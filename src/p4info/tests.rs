@@ -323,6 +323,8 @@ fn mistakes_are_named() {
         let problems = info(&SAMPLE.replacen(from, to, 1)).expect_err(wanted);
         assert!(problems.iter().any(|problem| problem == wanted), "{wanted}\n{}", problems.join("\n"));
     }
+    let nameless = SAMPLE.replacen("match { id: 1 name: \"port\" bitwidth: 16", "match { id: 1 bitwidth: 16", 1);
+    assert!(info(&nameless).is_ok_and(|info| info.value_set("ports").is_ok_and(|set| set.fields.len() == 1)));
     assert!(info("").is_ok(), "a program without anything to control");
 }
 

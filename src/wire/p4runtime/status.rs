@@ -7,7 +7,8 @@ use std::fmt;
 
 use prost::{Message, Name};
 use prost_types::Any;
-use tonic::{Code, Status};
+pub use tonic::Code;
+use tonic::Status;
 
 use super::{rpc, v1};
 
