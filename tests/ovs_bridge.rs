@@ -1,7 +1,7 @@
 //! Bridges alone on real Open vSwitch: a ring of four, entries compiled from plans written here and sent by the real
 //! sessions, frames of no protocol that any table knows, counted at every host.
 
-mod ovs;
+mod fabric;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use fabric::{Fabric, PROGRAMS, Spec, isolated, wait_for};
 use foreshadow::plan::{BridgePlan, DatapathPlan, NextHop, Place, RolePlan, Station};
 use foreshadow::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, pipeline};
 use foreshadow::southbound::{Command, Event, InstallCounts, WallClock};
 use foreshadow::types::{DatapathId, MacAddr, NodeIndex, PortNo};
-use ovs::{Fabric, PROGRAMS, Spec, isolated, wait_for};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -41,7 +41,7 @@ fn ring() -> Spec {
         json!({"id": format!("h{n}"), "address": format!("10.0.0.{n}/24"), "gateway": "10.0.0.254",
                "mac": mac(n).to_string(), "attach": format!("s{n}:11")})
     });
-    Spec { file: json!({"nodes": nodes, "links": links.collect::<Vec<_>>(), "hosts": hosts.collect::<Vec<_>>()}) }
+    Spec::of(json!({"nodes": nodes, "links": links.collect::<Vec<_>>(), "hosts": hosts.collect::<Vec<_>>()}))
 }
 
 /// The tree is the ring without the link from the last switch to the first. `knows` says who knows which host.
@@ -172,7 +172,7 @@ impl Bench {
     }
 
     fn frames(&self, host: u16, arguments: &[&str]) -> std::process::Command {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ovs/frames.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fabric/frames.py");
         let mut command = self.fabric.exec(&format!("h{host}"), &["python3", &script.display().to_string()]);
         command.args(arguments);
         command
@@ -181,7 +181,7 @@ impl Bench {
     /// Sends frames from a host; what each host saw, and how often.
     fn heard(&self, from: u16, kind: &str) -> Vec<BTreeMap<String, u64>> {
         let mut witnesses: Vec<Witness> = (1..=NODES).map(|host| Witness::start(self, host)).collect();
-        ovs::run(&mut self.frames(from, &["shout", "eth0", &FRAMES.to_string(), kind]));
+        fabric::run(&mut self.frames(from, &["shout", "eth0", &FRAMES.to_string(), kind]));
         std::thread::sleep(Duration::from_millis(500)); // for what should not come
         let counts: Vec<BTreeMap<String, u64>> = witnesses.iter_mut().map(Witness::counts).collect();
         let source = mac(from).to_string();
@@ -316,7 +316,7 @@ fn ovs_bridge_groups_pass_by_dead_ports() {
         for to in [2, 3, 4] {
             assert_eq!(reach(&bench, to), [(to, FRAMES)].into());
         }
-        ovs::run(&mut bench.fabric.exec("s1", &["ip", "link", "set", "p1", "down"]));
+        fabric::run(&mut bench.fabric.exec("s1", &["ip", "link", "set", "p1", "down"]));
         let seen = wait_for("the way round", PATIENCE, || {
             let seen = reach(&bench, 3);
             if seen == [(3, FRAMES)].into() { Ok(seen) } else { Err(format!("{seen:?}")) }
@@ -324,7 +324,7 @@ fn ovs_bridge_groups_pass_by_dead_ports() {
         println!("s1's way to s2 is down: to h3 {seen:?}");
         assert_eq!(reach(&bench, 2), BTreeMap::new(), "nothing else leads to it, and nothing is flooded");
         assert_eq!(reach(&bench, 4), [(4, FRAMES)].into());
-        ovs::run(&mut bench.fabric.exec("s1", &["ip", "link", "set", "p2", "down"]));
+        fabric::run(&mut bench.fabric.exec("s1", &["ip", "link", "set", "p2", "down"]));
         wait_for("nothing passes", PATIENCE, || {
             let seen = reach(&bench, 3);
             if seen.is_empty() { Ok(()) } else { Err(format!("{seen:?}")) }

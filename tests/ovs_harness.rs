@@ -1,10 +1,10 @@
 //! The harness itself: a path laid by hand through the fabric carries TCP, refusals and captures are seen.
 
-mod ovs;
+mod fabric;
 
 use std::time::Duration;
 
-use ovs::{Fabric, PROGRAMS, Spec, Traffic, Watch, isolated};
+use fabric::{Fabric, PROGRAMS, Spec, Traffic, Watch, isolated};
 
 const GATEWAY: &str = "02:46:53:00:00:01";
 
@@ -30,7 +30,7 @@ fn lay_path(fabric: &Fabric, host: &str, router: &str, server: &str) {
         );
     }
     for end in [&client, &target] {
-        ovs::run(
+        fabric::run(
             &mut fabric.exec(&end.id, &["ip", "neigh", "replace", &end.gateway, "lladdr", GATEWAY, "dev", "eth0"]),
         );
     }
@@ -59,7 +59,7 @@ fn ovs_fabric_carries_tcp_and_udp_where_flows_say() {
 
         let mut blaster = Traffic::start(&fabric, "h3", &["burst", "--to", "198.51.100.10:7000", "--udp"]);
         let sent = blaster.ask("go 500 4000 7000", patience);
-        let seen = ovs::wait_for("every flow captured", patience, || {
+        let seen = fabric::wait_for("every flow captured", patience, || {
             let seen = watch.seen(7000);
             if seen.total() == 550 { Ok(seen) } else { Err(format!("{seen:?} of {sent}")) }
         });
@@ -77,7 +77,7 @@ fn ovs_fabric_carries_tcp_and_udp_where_flows_say() {
         // And a reset is seen both by the host and by the captures.
         let aborted = holder.ask("close rst 10", patience);
         assert_eq!(aborted["held"], 41, "{aborted}");
-        ovs::wait_for("resets captured", patience, || {
+        fabric::wait_for("resets captured", patience, || {
             let resets = watch.seen(7000).resets;
             if resets == 10 { Ok(()) } else { Err(format!("{resets} resets")) }
         });
@@ -88,7 +88,7 @@ fn ovs_fabric_carries_tcp_and_udp_where_flows_say() {
 
 /// Established TCP sockets towards port 7000, as the host's kernel lists them.
 fn kernel_count(fabric: &Fabric, host: &str) -> u64 {
-    let list = ovs::run(&mut fabric.exec(host, &["ss", "-Htn", "state", "established", "dport = :7000"]));
+    let list = fabric::run(&mut fabric.exec(host, &["ss", "-Htn", "state", "established", "dport = :7000"]));
     u64::try_from(list.lines().count()).expect("a small count")
 }
 
@@ -107,7 +107,7 @@ fn ovs_load_is_what_it_claims_to_be() {
         let mut blaster = Traffic::start(&fabric, "h3", &["burst", "--to", "203.0.113.10:7000", "--udp"]);
         let sent = blaster.ask("go 6000 2000 7000", patience);
         assert!((2.8..4.5).contains(&sent["seconds"].as_f64().expect("a number")), "{sent}");
-        let seen = ovs::wait_for("every flow captured", patience, || {
+        let seen = fabric::wait_for("every flow captured", patience, || {
             let seen = watch.seen(7000);
             if seen.total() == 6000 { Ok(seen) } else { Err(format!("{seen:?}")) }
         });

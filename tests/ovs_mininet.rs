@@ -1,11 +1,11 @@
 //! The Mininet script starts the repository's own fabric, and the controller makes it reachable.
 
-mod ovs;
+mod fabric;
 
 use std::path::Path;
 use std::process::Command;
 
-use ovs::{Controller, Spec, isolated, output};
+use fabric::{Controller, Spec, isolated, output};
 
 #[test]
 fn ovs_mininet_fabric_is_reachable() {
@@ -13,7 +13,7 @@ fn ovs_mininet_fabric_is_reachable() {
         // Debian's Open vSwitch keeps its state in fixed places: these are the test's own for as long as it runs.
         for directory in ["/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch"] {
             std::fs::create_dir_all(directory).expect("root may make it");
-            ovs::run(Command::new("mount").args(["-t", "tmpfs", "foreshadow-test", directory]));
+            fabric::run(Command::new("mount").args(["-t", "tmpfs", "foreshadow-test", directory]));
         }
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let controller = Controller::start(&Spec::load("clos"), serde_json::json!({}));

@@ -1,12 +1,12 @@
 //! Any Mininet topology just works: a controller that was told of no fabric, the released program, real Open vSwitch,
 //! real hosts. Every test prints its figures. `FORESHADOW_LONG=1` (`make accept`) takes more of everything.
 
-mod ovs;
+mod fabric;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ovs::{Anynet, MININET, isolated, number, skip};
+use fabric::{Anynet, MININET, isolated, number, skip};
 use serde_json::{Value, json};
 
 /// What an interrupted stream may miss where a group has another way, and where the controller has to find one.

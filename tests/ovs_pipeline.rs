@@ -1,7 +1,7 @@
 //! The data path alone on real Open vSwitch: one access switch, one second-stage switch, two routers, one outside
 //! switch; entries compiled from plans written here, sent by the real sessions; real TCP, UDP, ICMP and ARP.
 
-mod ovs;
+mod fabric;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use fabric::{Fabric, PROGRAMS, Spec, Traffic, Watch, isolated, wait_for};
 use foreshadow::plan::{
     AccessPlan, Attachment, Choice, DatapathPlan, NextHop, OutsidePlan, RolePlan, RouterPlan, SLOTS, ServiceSlots,
     Spread,
@@ -16,7 +17,6 @@ use foreshadow::plan::{
 use foreshadow::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, pipeline};
 use foreshadow::southbound::{Command, ConnectionCounters, ConnectionEnded, Event, InstallCounts, Reading, WallClock};
 use foreshadow::types::{DatapathId, MacAddr, NodeIndex, PortNo};
-use ovs::{Fabric, PROGRAMS, Spec, Traffic, Watch, isolated, wait_for};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -42,25 +42,23 @@ fn chain() -> Spec {
         json!({"id": id, "address": format!("{address}/24"), "gateway": gateway,
                "mac": MacAddr::from_u64(mac).to_string(), "attach": attach})
     };
-    Spec {
-        file: json!({
-            "nodes": [
-                {"id": "o1", "stage": 0, "dpid": 1}, {"id": "r1", "stage": 1, "dpid": 2},
-                {"id": "r2", "stage": 1, "dpid": 3}, {"id": "t1", "stage": 2, "dpid": 4},
-                {"id": "a1", "stage": 3, "dpid": 5}
-            ],
-            "links": [
-                {"a": "o1:1", "b": "r1:1"}, {"a": "o1:2", "b": "r2:1"}, {"a": "r1:2", "b": "t1:1"},
-                {"a": "r2:2", "b": "t1:2"}, {"a": "t1:3", "b": "a1:1"}
-            ],
-            "hosts": [
-                host("h1", H1, "10.0.0.1", 0x02_00_00_00_0a_01, "a1:11"),
-                host("h2", H2, "10.0.1.1", 0x02_00_00_00_0a_02, "a1:12"),
-                host("w1", W1, "198.51.100.1", 0x02_00_00_00_0b_01, "o1:11"),
-                host("w2", W2, "203.0.113.1", 0x02_00_00_00_0b_02, "o1:12")
-            ]
-        }),
-    }
+    Spec::of(json!({
+        "nodes": [
+            {"id": "o1", "stage": 0, "dpid": 1}, {"id": "r1", "stage": 1, "dpid": 2},
+            {"id": "r2", "stage": 1, "dpid": 3}, {"id": "t1", "stage": 2, "dpid": 4},
+            {"id": "a1", "stage": 3, "dpid": 5}
+        ],
+        "links": [
+            {"a": "o1:1", "b": "r1:1"}, {"a": "o1:2", "b": "r2:1"}, {"a": "r1:2", "b": "t1:1"},
+            {"a": "r2:2", "b": "t1:2"}, {"a": "t1:3", "b": "a1:1"}
+        ],
+        "hosts": [
+            host("h1", H1, "10.0.0.1", 0x02_00_00_00_0a_01, "a1:11"),
+            host("h2", H2, "10.0.1.1", 0x02_00_00_00_0a_02, "a1:12"),
+            host("w1", W1, "198.51.100.1", 0x02_00_00_00_0b_01, "o1:11"),
+            host("w2", W2, "203.0.113.1", 0x02_00_00_00_0b_02, "o1:12")
+        ]
+    }))
 }
 
 /// What the plans of a test differ in.
@@ -282,7 +280,7 @@ fn ovs_gateways_answer_arp_and_services_answer_ping() {
             println!("{from} to {to}: {}", text.lines().find(|line| line.contains("received")).unwrap_or(&text));
             assert!(text.contains(" 3 received"), "{text}");
         }
-        let neighbours = ovs::run(&mut bench.fabric.exec("h1", &["ip", "neigh", "show", "10.0.0.1"]));
+        let neighbours = fabric::run(&mut bench.fabric.exec("h1", &["ip", "neigh", "show", "10.0.0.1"]));
         assert!(neighbours.contains(&MacAddr::GATEWAY.to_string()), "{neighbours}");
     });
 }
@@ -373,7 +371,7 @@ fn ovs_forgotten_connections_free_their_slots() {
                       for n in range(10):\n c=socket.create_connection(('203.0.113.10',7100)); c.send(b'x')\n \
                       \n try: c.recv(1)\n except ConnectionResetError: pass\n \
                       \n try: socket.create_connection(('203.0.113.10',7101))\n except ConnectionRefusedError: pass\n";
-        ovs::run(&mut bench.fabric.exec("h2", &["python3", "-c", client]));
+        fabric::run(&mut bench.fabric.exec("h2", &["python3", "-c", client]));
         let _ = resetter.wait();
         let (closing, _) = bench.await_connections(R1, "20 closing", |now| now.closing == 20);
         println!("10 reset by the server, 10 refused by it: {closing:?}");

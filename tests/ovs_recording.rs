@@ -2,13 +2,13 @@
 //!
 //! `FORESHADOW_KEEP=FOLDER` keeps the recordings.
 
-mod ovs;
+mod fabric;
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ovs::{Controller, Fabric, PROGRAMS, Spec, Traffic, isolated, lab, output, wait_for};
+use fabric::{Controller, Fabric, PROGRAMS, Spec, Traffic, isolated, lab, output, wait_for};
 use serde_json::{Value, json};
 
 const GATEWAY_MAC: &str = "02:46:53:00:00:01";
@@ -88,7 +88,7 @@ fn ovs_recorded_bridges_replay() {
                 "attach": format!("{}:3", number(n))})
         };
         let hosts: Vec<Value> = (1..=4).map(host).collect();
-        let spec = Spec { file: json!({"version": 1, "nodes": nodes, "links": links, "hosts": hosts}) };
+        let spec = Spec::of(json!({"version": 1, "nodes": nodes, "links": links, "hosts": hosts}));
         let fabric = Fabric::start(&spec);
         let recording = lab().join("bridges.jsonl.gz");
         let mut controller = Controller::start_undeclared(Some(recording.clone()));

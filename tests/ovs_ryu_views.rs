@@ -1,13 +1,13 @@
 //! The topology views that Ryu's clients read, held against os-ken's own on the same Open vSwitch switches.
 
-mod ovs;
+mod fabric;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ovs::{Controller, Fabric, PROGRAMS, Spec, isolated, output, skip, wait_for};
+use fabric::{Controller, Fabric, PROGRAMS, Spec, isolated, output, skip, wait_for};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ struct Peer {
 
 impl Peer {
     fn start(python: &str, port: u16) -> Self {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ovs/ryu_peer.py");
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fabric/ryu_peer.py");
         let mut child = Command::new(python)
             .arg(program)
             .arg(port.to_string())
@@ -171,9 +171,9 @@ impl Mininet {
         // Debian's Open vSwitch keeps its state in fixed places: these are the test's own for as long as it runs.
         for directory in ["/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch"] {
             std::fs::create_dir_all(directory).expect("root may make it");
-            ovs::run(Command::new("mount").args(["-t", "tmpfs", "foreshadow-test", directory]));
+            fabric::run(Command::new("mount").args(["-t", "tmpfs", "foreshadow-test", directory]));
         }
-        ovs::run(Command::new("/usr/share/openvswitch/scripts/ovs-ctl").args([
+        fabric::run(Command::new("/usr/share/openvswitch/scripts/ovs-ctl").args([
             "start",
             "--system-id=random",
             "--no-mlockall",

@@ -1,8 +1,8 @@
 //! Sessions with real Open vSwitch: a controller that is killed and restarted finds everything as it left it.
 
+mod fabric;
 #[path = "openflow/mod.rs"]
 mod memory;
-mod ovs;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use fabric::{Fabric, PROGRAMS, Spec, isolated};
 use foreshadow::plan::{
     AccessPlan, Attachment, Choice, DatapathPlan, NextHop, OutsidePlan, RolePlan, RouterPlan, SLOTS, ServiceSlots,
     Spread,
@@ -24,7 +25,6 @@ use foreshadow::southbound::openflow::{
 use foreshadow::southbound::{Clock, Command, Event, InstallCounts, SessionRole, WallClock};
 use foreshadow::types::{DatapathId, MacAddr, NodeIndex, PortNo};
 use foreshadow::wire::openflow::{GroupMod, GroupModCommand, GroupType, Message, group};
-use ovs::{Fabric, PROGRAMS, Spec, isolated};
 use pipeline::cookie::INSTALLED;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ fn spec() -> Spec {
     };
     let nodes: Vec<_> = SWITCHES.map(|(id, dpid)| json!({"id": id, "stage": stage(id), "dpid": dpid})).into();
     let links = json!([{"a": "o1:1", "b": "r1:1"}, {"a": "r1:2", "b": "t1:1"}, {"a": "t1:3", "b": "a1:1"}]);
-    Spec { file: json!({"nodes": nodes, "links": links, "hosts": []}) }
+    Spec::of(json!({"nodes": nodes, "links": links, "hosts": []}))
 }
 
 /// One plan for each stage, with everything in it that a plan can have.
@@ -268,9 +268,8 @@ fn listen(
 
 impl Lone {
     fn start(agent: AgentSettings, mapping: Mapping) -> Self {
-        let fabric = Fabric::start(&Spec {
-            file: json!({"nodes": [{"id": LONE, "stage": 0, "dpid": 1}], "links": [], "hosts": []}),
-        });
+        let fabric =
+            Fabric::start(&Spec::of(json!({"nodes": [{"id": LONE, "stage": 0, "dpid": 1}], "links": [], "hosts": []})));
         let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
         let (southbound, events) = listen(&runtime, agent, mapping);
         Self { fabric, southbound, events, runtime }
@@ -330,8 +329,8 @@ fn ovs_that_speaks_no_common_version_is_told_so_and_so_is_the_operator() {
         assert!(reason.contains("this side speaks OpenFlow 1.3 (4)"), "{reason}");
         assert!(reason.contains("offers OpenFlow 1.0 (1)"), "{reason}");
         // The switch's own log says it too; it is written when the switch gets to it.
-        let log = ovs::lab().join(LONE).join("ovs-vswitchd.log");
-        ovs::wait_for("the switch's own word", PATIENCE, || {
+        let log = fabric::lab().join(LONE).join("ovs-vswitchd.log");
+        fabric::wait_for("the switch's own word", PATIENCE, || {
             let log = std::fs::read_to_string(&log).map_err(|error| error.to_string())?;
             let told = log.contains("version negotiation failed (we support version 0x01");
             if told { Ok(()) } else { Err(log) }
@@ -396,9 +395,8 @@ impl Wire {
 #[test]
 fn ovs_takes_roles_and_tells_only_what_is_used() {
     isolated(&PROGRAMS, || {
-        let fabric = Fabric::start(&Spec {
-            file: json!({"nodes": [{"id": LONE, "stage": 0, "dpid": 1}], "links": [], "hosts": []}),
-        });
+        let fabric =
+            Fabric::start(&Spec::of(json!({"nodes": [{"id": LONE, "stage": 0, "dpid": 1}], "links": [], "hosts": []})));
         let listen = |port: u16| std::net::TcpListener::bind(("0.0.0.0", port)).expect("the port is free");
         let (first, second) = (listen(6653), listen(6654));
         let mut one = Wire::up(&first, RoleSetting::Master { generation: 5 });

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::fabric::{Fabric, port_name};
+use super::network::{Fabric, port_name};
 
 /// `traffic.py` in one namespace: commands go in as lines, JSON objects come out as lines.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Traffic {
     }
 
     fn spawn(fabric: &Fabric, space: &str, arguments: &[&str]) -> (Self, Value) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ovs/traffic.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fabric/traffic.py");
         let mut child = fabric
             .exec(space, &["python3", &script.display().to_string()])
             .args(arguments)

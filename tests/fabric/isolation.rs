@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::kind::Kind;
 use super::{run, skip};
 
 /// Names the test whose body the process should run, in the process that is already isolated.
@@ -25,6 +26,17 @@ pub fn lab() -> &'static Path {
 /// The test binary starts itself again under `unshare`. When that process ends, or whoever waits for it, the kernel
 /// ends everything inside and drops its namespaces, so no run leaves anything for the next.
 pub fn isolated<F: FnOnce()>(needs: &[&str], body: F) {
+    isolate(&[("ovs", needs.to_vec())], body);
+}
+
+/// The same for a fabric of switches of these kinds.
+pub fn isolated_on<F: FnOnce()>(kinds: &[Kind], body: F) {
+    let needs: Vec<_> = kinds.iter().map(|kind| (kind.name(), kind.programs())).collect();
+    isolate(&needs, body);
+}
+
+/// `needs` are programs, by the name under which `FORESHADOW_REQUIRE` asks for them.
+fn isolate<F: FnOnce()>(needs: &[(&str, Vec<&str>)], body: F) {
     let name = test_name::<F>();
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         move_in();
@@ -33,11 +45,14 @@ pub fn isolated<F: FnOnce()>(needs: &[&str], body: F) {
         drop(guard);
         return;
     }
-    if !skip::require("ovs", skip::not_root().or_else(|| skip::missing_program(needs))) {
+    let there = |(name, programs): &(&str, Vec<&str>)| {
+        skip::require(name, skip::not_root().or_else(|| skip::missing_program(programs)))
+    };
+    if !needs.iter().all(there) {
         return;
     }
     // Switches, hosts and load share the machine's processors: one fabric at a time gives figures that mean something.
-    let lock = File::create(std::env::temp_dir().join("foreshadow-ovs.lock")).expect("a lock file can be made");
+    let lock = File::create(std::env::temp_dir().join("foreshadow-fabric.lock")).expect("a lock file can be made");
     lock.lock().expect("the lock file can be locked");
     let buffers = Buffers::raise();
     let mut child = Command::new("unshare")

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::fabric::OPENFLOW_PORT;
 use super::lab;
+use super::network::OPENFLOW_PORT;
 use super::spec::Spec;
 
 /// `foreshadow run`; killed when dropped.
@@ -37,20 +37,37 @@ impl Controller {
         Self::start_with(json!({"topology": "topology.yaml", "loop": cycle}), record)
     }
 
+    /// One of several controllers of P4Runtime switches; the switches tell them apart by `election_id`.
+    pub fn start_elected(spec: &Spec, cycle: Value, election_id: u16) -> Self {
+        spec.write(&lab().join("topology.yaml"));
+        let settings = json!({
+            "topology": "topology.yaml",
+            "loop": cycle,
+            "p4runtime": {"election_id": election_id},
+            "openflow_listen": "127.0.0.1:0",
+        });
+        Self::launch(&format!("controller-{election_id}"), settings, 8080 + election_id, None)
+    }
+
     /// Starts it without a topology file: whatever connects is bridged.
     pub fn start_undeclared(record: Option<PathBuf>) -> Self {
         Self::start_with(json!({}), record)
     }
 
     fn start_with(mut settings: Value, record: Option<PathBuf>) -> Self {
-        let config = lab().join("foreshadow.yaml");
         // Every address of these namespaces is the test's own.
         settings["openflow_listen"] = json!(format!("0.0.0.0:{OPENFLOW_PORT}"));
-        settings["http_listen"] = json!("127.0.0.1:8080");
+        Self::launch("foreshadow", settings, 8080, record)
+    }
+
+    fn launch(name: &str, mut settings: Value, http_port: u16, record: Option<PathBuf>) -> Self {
+        let rest = Rest { address: SocketAddr::from(([127, 0, 0, 1], http_port)) };
+        settings["http_listen"] = json!(rest.address);
+        let config = lab().join(format!("{name}.yaml"));
         fs::write(&config, settings.to_string()).expect("the lab is ours");
-        let log = lab().join("controller.log");
+        let log = lab().join(format!("{name}.log"));
         let child = Self::spawn(&config, &log, record.as_ref());
-        Self { child, config, log, record, rest: Rest { address: SocketAddr::from(([127, 0, 0, 1], 8080)) } }
+        Self { child, config, log, record, rest }
     }
 
     fn spawn(config: &PathBuf, log: &PathBuf, record: Option<&PathBuf>) -> Child {

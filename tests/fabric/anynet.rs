@@ -43,7 +43,7 @@ impl Anynet {
     pub fn start(shape: &str) -> Self {
         own_openvswitch();
         let controller = Controller::start_undeclared(None);
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ovs/anynet.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fabric/anynet.py");
         let log = std::fs::File::create(lab().join("mininet.log")).expect("the lab is ours");
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)

@@ -4,17 +4,26 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::kind::Kind;
+use super::p4::GRPC_PORT;
+
 /// A topology file as plain data, to be changed and written again (JSON is YAML).
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub file: Value,
+    /// What nodes that speak P4Runtime are.
+    target: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSpec {
     pub id: String,
     pub stage: u8,
+    pub kind: Kind,
+    /// OpenFlow datapath id or P4Runtime device id.
     pub dpid: u64,
+    /// Of the gRPC server.
+    pub address: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +55,37 @@ impl Spec {
     pub fn load(name: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("topologies/{name}.yaml"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Self { file: serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())) }
+        let file = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::of(file)
+    }
+
+    pub fn of(file: Value) -> Self {
+        Self { file, target: Kind::Emulated }
+    }
+
+    /// Makes every node a switch of this kind.
+    pub fn on(mut self, kind: Kind) -> Self {
+        if kind.speaks_p4() {
+            for node in self.nodes() {
+                self.speak_p4(&node.id, kind);
+            }
+        }
+        self
+    }
+
+    /// Makes one node a P4Runtime switch; all of a fabric are of one kind. Its device id is what its dpid was.
+    pub fn speak_p4(&mut self, id: &str, kind: Kind) -> &mut Self {
+        assert!(kind.speaks_p4(), "{kind:?}");
+        self.target = kind;
+        let nodes = self.file["nodes"].as_array_mut().expect("nodes is a list");
+        let (number, node) =
+            (1..).zip(nodes).find(|(_, node)| node["id"] == id).unwrap_or_else(|| panic!("no node {id}"));
+        let keys = node.as_object_mut().expect("a node is a map");
+        let device = keys.remove("dpid").expect("it spoke OpenFlow");
+        keys.insert("device".to_owned(), device);
+        keys.insert("protocol".to_owned(), "p4runtime".into());
+        keys.insert("address".to_owned(), format!("10.254.{number}.2:{GRPC_PORT}").into());
+        self
     }
 
     pub fn write(&self, path: &Path) {
@@ -95,7 +134,9 @@ impl Spec {
                     .unwrap_or_else(|| panic!("unknown stage {name}")) as u8,
                 other => panic!("stage: {other}"),
             },
-            dpid: match &node["dpid"] {
+            kind: if node["protocol"] == "p4runtime" { self.target } else { Kind::OpenVSwitch },
+            address: node["address"].as_str().map(str::to_owned),
+            dpid: match node.get("dpid").unwrap_or(&node["device"]) {
                 Value::Number(number) => number.as_u64().expect("a dpid is a positive number"),
                 Value::String(hex) => {
                     let digits = hex.trim_start_matches("0x").replace(':', "");
@@ -105,6 +146,10 @@ impl Spec {
             },
         };
         self.list("nodes").iter().map(node).collect()
+    }
+
+    pub fn node(&self, id: &str) -> NodeSpec {
+        self.nodes().into_iter().find(|node| node.id == id).unwrap_or_else(|| panic!("no node {id}"))
     }
 
     pub fn routers(&self) -> Vec<String> {
