@@ -10,3 +10,4 @@ pub mod packet;
 pub mod session;
 pub mod switch;
 pub mod traffic;
+pub mod wires;
