@@ -1,8 +1,7 @@
 //! One spelling for every entity: what means the same is the same value afterwards.
 
-#![allow(dead_code, reason = "the difference comes next")]
-
 use super::entities::{EntityKey, MatchKey};
+use crate::wire::p4runtime::canonical::canonical;
 use crate::wire::p4runtime::v1;
 use crate::wire::p4runtime::v1::action_profile_action::WatchKind as OneShotWatch;
 use crate::wire::p4runtime::v1::action_profile_group::member::WatchKind;
@@ -236,9 +235,4 @@ pub(super) fn same(held: &v1::Entity, wanted: &v1::Entity) -> bool {
         }
         _ => false,
     }
-}
-
-fn canonical(bytes: &[u8]) -> Vec<u8> {
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    if zeros == bytes.len() { vec![0] } else { bytes[zeros..].to_vec() }
 }
