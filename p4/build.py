@@ -27,6 +27,23 @@ def without_positions(value):
     return value
 
 
+def with_actions_once(document):
+    """The compiler writes an action once for each table that uses it. Tables that share an action selector need the very
+    same action: BMv2 would not find what follows the action of a member that the other table knows by another number."""
+    first = {}
+    number = {}
+    for action in document["actions"]:
+        body = json.dumps({key: value for key, value in action.items() if key != "id"}, sort_keys=True)
+        number[action["id"]] = first.setdefault(body, action)["id"]
+    document["actions"] = list(first.values())
+    for pipeline in document["pipelines"]:
+        for table in pipeline["tables"]:
+            table["action_ids"] = [number[action] for action in table["action_ids"]]
+            if "default_entry" in table:
+                table["default_entry"]["action_id"] = number[table["default_entry"]["action_id"]]
+    return document
+
+
 def compact(document):
     """One line for each element of the lists at the top, so that a difference can be read."""
 
@@ -47,7 +64,7 @@ def build(program):
     info = f"{program}.p4info.txtpb"
     command = [COMPILER, "--std", "p4-16", "--p4runtime-files", info, "-o", artefact.name, f"{program}.p4"]
     subprocess.run(command, cwd=HERE, check=True)
-    artefact.write_text(compact(without_positions(json.loads(artefact.read_text()))))
+    artefact.write_text(compact(with_actions_once(without_positions(json.loads(artefact.read_text())))))
 
 
 def main():

@@ -31,7 +31,8 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             meta.ends = 1;
         }
         hash(meta.hash, HashAlgorithm.crc32, 32w0, { meta.flow }, 64w0x100000000);
-        meta.spread = meta.hash * (meta.index ++ 16w0x3d4d);
+        bit<32> mixed = (meta.hash ^ (meta.index ++ meta.index)) * 0x7feb352d;
+        meta.spread = (((mixed ^ (mixed >> 15)) * 0x846ca68b) >> 16) + 2;
         // The middle bits of a product with an odd constant depend on most bits of the hash.
         meta.set1 = ((meta.hash * 0x9e3779b1) >> 10) & (SLOTS - 4);
         meta.set2 = ((meta.hash * 0x85ebca77) >> 10) & (SLOTS - 4);
@@ -145,6 +146,16 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         events.count(EVENT_PINNED);
     }
 
+    // One further in the group, or one back.
+    @hidden
+    action turn() {
+        if (meta.hash[0:0] == 1) {
+            meta.spread = meta.spread + 1;
+        } else {
+            meta.spread = meta.spread - 1;
+        }
+    }
+
     @hidden
     action to_controller() {
         standard.egress_spec = CPU_PORT;
@@ -214,9 +225,17 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             if (meta.go == 1) {
                 next_hops.apply();
                 if (meta.sent == 0) {
-                    fallbacks.apply();
+                    turn();
+                    next_hops_again.apply();
                     if (meta.sent == 0) {
-                        last_resorts.apply();
+                        fallbacks.apply();
+                        if (meta.sent == 0) {
+                            turn();
+                            fallbacks_again.apply();
+                            if (meta.sent == 0) {
+                                last_resorts.apply();
+                            }
+                        }
                     }
                 }
             }

@@ -179,42 +179,71 @@ action send(bit<9> port) {
     meta.sent = 1;
 }
 
-@max_group_size(64)
-action_selector(HashAlgorithm.crc32, 4096, 32) first_ports;
+// The member without a watched port that every group of ports needs: BMv2 divides by the number of members whose ports
+// are up.
+action stay() { }
 
+// Groups of ports, for all tables below: what follows when a port goes down holds for one selector only, for the first
+// in the order of identifiers, in the P4Runtime server of BMv2.
+//
+// A flow may meet `stay` while ports are up. Then it looks again, one further in the group, where `stay` is not: so the
+// hash of this selector is the number itself.
+@id(1)
+@max_group_size(64)
+action_selector(HashAlgorithm.identity, 8192, 32) links;
+
+// Ways of the lowest rank.
 table next_hops {
     key = {
         meta.node: exact @name("node");
         meta.spread: selector;
     }
-    actions = { send; @defaultonly NoAction; }
-    implementation = first_ports;
+    actions = { send; stay; @defaultonly NoAction; }
+    implementation = links;
     size = 4096;
 }
 
-@max_group_size(64)
-action_selector(HashAlgorithm.crc32, 4096, 32) second_ports;
+// The same entries.
+table next_hops_again {
+    key = {
+        meta.node: exact @name("node");
+        meta.spread: selector;
+    }
+    actions = { send; stay; @defaultonly NoAction; }
+    implementation = links;
+    size = 4096;
+}
 
+// Ways of the next rank.
 table fallbacks {
     key = {
         meta.node: exact @name("node");
         meta.spread: selector;
     }
-    actions = { send; @defaultonly NoAction; }
-    implementation = second_ports;
+    actions = { send; stay; @defaultonly NoAction; }
+    implementation = links;
     size = 4096;
 }
 
-@max_group_size(64)
-action_selector(HashAlgorithm.crc32, 4096, 32) third_ports;
+// The same entries.
+table fallbacks_again {
+    key = {
+        meta.node: exact @name("node");
+        meta.spread: selector;
+    }
+    actions = { send; stay; @defaultonly NoAction; }
+    implementation = links;
+    size = 4096;
+}
 
+// What is left, which needs no watched ports: it is sent there or lost.
 table last_resorts {
     key = {
         meta.node: exact @name("node");
         meta.spread: selector;
     }
-    actions = { send; @defaultonly NoAction; }
-    implementation = third_ports;
+    actions = { send; stay; @defaultonly NoAction; }
+    implementation = links;
     size = 4096;
 }
 
