@@ -1,29 +1,43 @@
 #!/usr/bin/python3
-"""Starts the fabric of a Foreshadow topology file in Mininet, with user-space Open vSwitch.
+"""Starts the fabric of a Foreshadow topology file in Mininet, with user-space Open vSwitch and P4Runtime switches.
 
     sudo mininet/fabric.py topologies/clos.yaml --controller 127.0.0.1:6653 --cli
     sudo mininet/fabric.py topologies/clos.yaml --controller 127.0.0.1:6653 --test
+
+Nodes with `protocol: p4runtime` are BMv2 (simple_switch_grpc) where that is installed, else the emulated target of the
+`foreshadow` program; --p4-target chooses. They begin without a P4 program: the controller connects and brings it.
 
 No kernel module is needed. Open vSwitch is started if it is not running, and stopped again in that case. Run it with
 Debian's own Python, /usr/bin/python3: that is where Debian's Mininet and YAML modules are.
 """
 
 import argparse
+import json
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import yaml
 from mininet.cli import CLI
 from mininet.link import Link
 from mininet.log import setLogLevel
 from mininet.net import Mininet
-from mininet.node import OVSSwitch, RemoteController
+from mininet.node import OVSSwitch, RemoteController, Switch
 
 OVS_CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
 # Small frames come in bursts larger than the kernel's usual default holds for a packet socket.
 SOCKET_BUFFER_BYTES = 8_388_608
 INTERFACE_NAME_MAX = 15
+BMV2 = "simple_switch_grpc"
+EMULATED = "foreshadow"
+# The P4 programs of this project know the controller by this port.
+CPU_PORT = 510
+# Without an address of its own, device 1 listens on 9559 of this machine.
+GRPC_PORT_BASE = 9558
 
 
 class FabricSwitch(OVSSwitch):
@@ -31,6 +45,73 @@ class FabricSwitch(OVSSwitch):
 
     def __init__(self, name, **options):
         super().__init__(name, datapath="user", failMode="secure", protocols="OpenFlow13", reconnectms=1000, **options)
+
+
+class P4Switch(Switch):
+    """A process that forwards between its interfaces by whatever a controller tells it over P4Runtime."""
+
+    def __init__(self, name, device, address, program, folder, **options):
+        super().__init__(name, **options)
+        self.device, self.address, self.program, self.folder = device, address, program, folder
+        self.process = None
+
+    def ports(self):
+        return {port: interface.name for port, interface in sorted(self.intfs.items()) if port > 0}
+
+    def command(self):
+        if Path(self.program).name == BMV2:
+            interfaces = [word for port, name in self.ports().items() for word in ("-i", f"{port}@{name}")]
+            target = ["--cpu-port", str(CPU_PORT), "--grpc-server-addr", self.address]
+            return [self.program, "--no-p4", "--device-id", str(self.device), *interfaces, "--", *target]
+        file = Path(self.folder) / f"{self.name}.yaml"
+        ports = [{"number": port, "interface": name} for port, name in self.ports().items()]
+        settings = {"device": self.device, "listen": self.address, "cpu_port": CPU_PORT, "ports": ports}
+        file.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+        return [self.program, "switch", "--protocol", "p4runtime", "--config", str(file)]
+
+    def start(self, controllers):
+        for name in self.ports().values():
+            # What hardware would do to checksums and segments, nobody does here.
+            subprocess.run(["ethtool", "-K", name, *"tx off rx off sg off tso off gso off gro off".split()],
+                           check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1"], check=False)
+            subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        log = open(Path(self.folder) / f"{self.name}.log", "wb")
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+
+    def wait_ready(self, patience_s=20):
+        host, _, port = self.address.rpartition(":")
+        started = time.monotonic()
+        while True:
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+                return
+            except OSError as error:
+                if self.process.poll() is not None or time.monotonic() - started > patience_s:
+                    said = (Path(self.folder) / f"{self.name}.log").read_text(errors="replace")
+                    raise SystemExit(f"{self.name}: {self.program} does not listen on {self.address}: {error}\n{said}") from error
+                time.sleep(0.05)
+
+    def stop(self, deleteIntfs=True):
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+        super().stop(deleteIntfs)
+
+
+def p4_program(wanted):
+    """The program that plays P4Runtime switches: the one asked for, else BMv2, else the emulated target."""
+    built = Path(__file__).resolve().parent.parent / "target/release" / EMULATED
+    for candidate in [wanted] if wanted else [BMV2, EMULATED, str(built)]:
+        found = shutil.which(candidate)
+        if found:
+            return found
+    sys.exit(f"P4Runtime switches need {wanted or f'{BMV2} or {EMULATED}'}, which is not installed")
+
+
+def is_p4(node):
+    return node.get("protocol", "openflow") == "p4runtime"
 
 
 def endpoint(text):
@@ -55,20 +136,27 @@ def load(path):
     for node, text in zip(topology["nodes"], spelled["nodes"]):
         if isinstance(node.get("dpid"), int) and len(text["dpid"]) == 16:
             node["dpid"] = text["dpid"]
-        if node.get("protocol", "openflow") != "openflow":
-            sys.exit(f"{path}: node {node['id']} speaks {node['protocol']}; this script starts OpenFlow switches only")
+        if node.get("protocol", "openflow") not in ("openflow", "p4runtime"):
+            sys.exit(f"{path}: node {node['id']} speaks {node['protocol']}; openflow or p4runtime is expected")
         if len(node["id"]) + len("-eth999") > INTERFACE_NAME_MAX:
             sys.exit(f"{path}: node {node['id']}: a name of at most 8 characters is expected, interfaces are named after it")
     return topology
 
 
-def build(topology, controller):
-    """A Mininet of the topology, not started."""
+def build(topology, controller, p4_target, folder):
+    """A Mininet of the topology, not started. P4Runtime switches keep files and logs in `folder`."""
     address, _, port = controller.rpartition(":")
     net = Mininet(topo=None, switch=FabricSwitch, link=Link, controller=None, build=False, autoSetMacs=False)
     net.addController("c0", controller=RemoteController, ip=address, port=int(port))
+    program = p4_program(p4_target) if any(map(is_p4, topology["nodes"])) else None
     for node in topology["nodes"]:
-        net.addSwitch(node["id"], dpid=datapath_id(node["dpid"]))
+        if is_p4(node):
+            device = node["device"]
+            address = node.get("address", f"127.0.0.1:{GRPC_PORT_BASE + device}")
+            net.addSwitch(node["id"], cls=P4Switch, dpid=datapath_id(device), inNamespace=False, device=device,
+                          address=address, program=program, folder=folder)
+        else:
+            net.addSwitch(node["id"], dpid=datapath_id(node["dpid"]))
     for link in topology.get("links", []):
         (a, a_port), (b, b_port) = endpoint(link["a"]), endpoint(link["b"])
         net.addLink(a, b, port1=a_port, port2=b_port)
@@ -179,6 +267,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("topology", help="topology file (YAML)")
     parser.add_argument("--controller", default="127.0.0.1:6653", help="address:port of its OpenFlow side")
+    parser.add_argument("--p4-target", metavar="PROGRAM", help=f"what plays P4Runtime switches: {BMV2} or {EMULATED}, or its path")
     parser.add_argument("--patience", type=float, default=30, help="seconds that --test waits for the first answers")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--cli", action="store_true", help="Mininet's command line (the default)")
@@ -187,19 +276,24 @@ def main():
     setLogLevel("warning")
     topology = load(options.topology)
     raise_socket_buffer()
-    started = start_openvswitch()
-    net = build(topology, options.controller)
-    try:
-        net.start()
-        print(f"{len(net.switches)} switches and {len(net.hosts)} hosts up, controller {options.controller}")
-        if options.test:
-            return 0 if check(net, topology, options.patience) else 1
-        CLI(net)
-        return 0
-    finally:
-        net.stop()
-        if started:
-            subprocess.run([OVS_CTL, "stop"], check=True)
+    started = not all(map(is_p4, topology["nodes"])) and start_openvswitch()
+    with tempfile.TemporaryDirectory(prefix="fabric-") as folder:
+        net = build(topology, options.controller, options.p4_target, folder)
+        p4_switches = [switch for switch in net.switches if isinstance(switch, P4Switch)]
+        try:
+            net.start()
+            for switch in p4_switches:
+                switch.wait_ready()
+            kinds = f", {len(p4_switches)} of them {Path(p4_switches[0].program).name}" if p4_switches else ""
+            print(f"{len(net.switches)} switches{kinds} and {len(net.hosts)} hosts up, controller {options.controller}")
+            if options.test:
+                return 0 if check(net, topology, options.patience) else 1
+            CLI(net)
+            return 0
+        finally:
+            net.stop()
+            if started:
+                subprocess.run([OVS_CTL, "stop"], check=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 mod acceptance;
 mod fabric;
 
-use acceptance::{capacity, counts, restart, rising, split, survival};
+use acceptance::{capacity, counts, restart, rising, split, succession, survival};
 use fabric::{Kind, isolated_on};
 
 const KIND: Kind = Kind::Bmv2;
@@ -44,4 +44,10 @@ fn bmv2_e_controller_restart_changes_nothing() {
 #[test]
 fn bmv2_f_shift_comes_before_the_crossing() {
     isolated_on(&[KIND], || rising::shift_comes_before_the_crossing(KIND));
+}
+
+/// Two controllers on one fabric: one writes, both read, the other takes over.
+#[test]
+fn bmv2_the_higher_writes_and_the_lower_takes_over() {
+    isolated_on(&[KIND], || succession::the_higher_writes_and_the_lower_takes_over(KIND));
 }

@@ -11,6 +11,7 @@ pub mod counts;
 pub mod restart;
 pub mod rising;
 pub mod split;
+pub mod succession;
 pub mod survival;
 
 use std::collections::BTreeMap;

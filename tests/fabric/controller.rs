@@ -39,9 +39,10 @@ impl Controller {
 
     /// One of several controllers of P4Runtime switches; the switches tell them apart by `election_id`.
     pub fn start_elected(spec: &Spec, cycle: Value, election_id: u16) -> Self {
-        spec.write(&lab().join("topology.yaml"));
+        let topology = format!("topology-{election_id}.yaml");
+        spec.write(&lab().join(&topology));
         let settings = json!({
-            "topology": "topology.yaml",
+            "topology": topology,
             "loop": cycle,
             "p4runtime": {"election_id": election_id},
             "openflow_listen": "127.0.0.1:0",

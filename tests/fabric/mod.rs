@@ -21,7 +21,7 @@ pub mod skip;
 mod spec;
 mod traffic;
 
-pub use anynet::{Anynet, MININET, number};
+pub use anynet::{Anynet, MININET, number, own_openvswitch};
 pub use controller::{Controller, Rest, wait_for};
 pub use isolation::{isolated, isolated_on, lab};
 pub use kind::Kind;

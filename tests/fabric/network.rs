@@ -143,17 +143,28 @@ impl Fabric {
     /// Makes every switch forget how it chooses routers and what it has chosen, as if all connections so far were long
     /// gone. P4Runtime switches begin anew, without a program. No controller may run meanwhile.
     pub fn forget(&self) {
-        let (nodes, ports) = (self.spec.nodes(), self.ports());
+        let nodes = self.spec.nodes();
         for node in &nodes {
             if node.kind.speaks_p4() {
-                self.kill_p4(&node.id);
-                let child = p4::spawn(self, node, &ports[&node.id]);
-                self.running.lock().unwrap().insert(node.id.clone(), child);
+                self.begin_anew(node);
             } else if [0, 3].contains(&node.stage) {
                 self.forget_choices(node);
             }
         }
         self.await_servers(&nodes);
+    }
+
+    /// A P4Runtime switch loses its power and has it again: it holds nothing.
+    pub fn renew(&self, node: &str) {
+        let node = self.spec.node(node);
+        self.begin_anew(&node);
+        self.await_servers(&[node]);
+    }
+
+    fn begin_anew(&self, node: &NodeSpec) {
+        self.kill_p4(&node.id);
+        let child = p4::spawn(self, node, &self.ports()[&node.id]);
+        self.running.lock().unwrap().insert(node.id.clone(), child);
     }
 
     fn kill_p4(&self, node: &str) -> bool {

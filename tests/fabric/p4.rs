@@ -47,7 +47,7 @@ pub fn spawn(fabric: &Fabric, node: &NodeSpec, ports: &[u32]) -> Child {
             let mut command = fabric.exec(&node.id, &["simple_switch_grpc", "--no-p4"]);
             command.args(["--device-id", &node.dpid.to_string()]);
             command.args(ports.iter().flat_map(|port| ["-i".to_owned(), format!("{port}@{}", port_name(*port))]));
-            command.args(["--grpc-server-addr", address, "--", "--cpu-port", &CPU_PORT.to_string()]);
+            command.args(["--", "--cpu-port", &CPU_PORT.to_string(), "--grpc-server-addr", address]);
             command
         }
         Kind::Emulated => {

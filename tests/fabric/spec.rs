@@ -148,6 +148,14 @@ impl Spec {
         self.list("nodes").iter().map(node).collect()
     }
 
+    /// Lets the node's gRPC server be where it is for want of a word.
+    pub fn set_default_address(&mut self, id: &str) -> &mut Self {
+        let nodes = self.file["nodes"].as_array_mut().expect("nodes is a list");
+        let node = nodes.iter_mut().find(|node| node["id"] == id).unwrap_or_else(|| panic!("no node {id}"));
+        node.as_object_mut().expect("a node is a map").remove("address");
+        self
+    }
+
     pub fn node(&self, id: &str) -> NodeSpec {
         self.nodes().into_iter().find(|node| node.id == id).unwrap_or_else(|| panic!("no node {id}"))
     }
