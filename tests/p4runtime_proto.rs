@@ -189,7 +189,7 @@ tables {
 action_profiles { preamble { id: 285212673 } sum_of_members { max_member_weight: 4 } }
 type_info {
   structs { key: "b" value { members { name: "port" type_spec { bitstring { bit { bitwidth: 9 } } } } } }
-  structs { key: "a" value { } }
+  structs { key: "a" value { annotations: "@a" } }
   serializable_enums { key: "e" value { underlying_type { bitwidth: 8 } members { name: "one" value: "\001" } } }
 }
 "#;
