@@ -1,10 +1,15 @@
 //! What a control plane may ask of a machine, by the names of the P4Info.
 
+mod arrays;
+mod entries;
+mod profiles;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Machine;
 use crate::types::{PortNo, Timestamp};
+pub(super) use entries::{const_key, identity};
 
 /// Why a control call was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -139,137 +144,29 @@ pub struct Entry {
 
 type Outcome<T = ()> = Result<T, ControlError>;
 
-fn unknown<T>(kind: &'static str, name: &str) -> Outcome<T> {
-    Err(ControlError::Unknown { kind, name: name.to_owned() })
+fn unknown(kind: &'static str, name: &str) -> ControlError {
+    ControlError::Unknown { kind, name: name.to_owned() }
 }
 
-/// Tables.
-impl Machine {
-    /// Adds an entry. `idle_timeout` is refused by tables that do not age.
-    pub fn insert(
-        &mut self,
-        table: &str,
-        _key: &Key,
-        _bound: &Bound,
-        _idle_timeout: Option<Duration>,
-        _now: Timestamp,
-    ) -> Outcome {
-        unknown("table", table)
-    }
-
-    /// Changes what an entry does; its direct counter stays.
-    pub fn modify(
-        &mut self,
-        table: &str,
-        _key: &Key,
-        _bound: &Bound,
-        _idle_timeout: Option<Duration>,
-        _now: Timestamp,
-    ) -> Outcome {
-        unknown("table", table)
-    }
-
-    pub fn delete(&mut self, table: &str, _key: &Key) -> Outcome {
-        unknown("table", table)
-    }
-
-    pub fn entry(&self, table: &str, _key: &Key) -> Outcome<Entry> {
-        unknown("table", table)
-    }
-
-    /// All entries, those of the program included, in the order of their keys.
-    pub fn entries(&self, table: &str) -> Outcome<Vec<Entry>> {
-        unknown("table", table)
-    }
-
-    /// Sets what a miss does. `None` gives back the program's own default.
-    pub fn set_default(&mut self, table: &str, _call: Option<&Call>) -> Outcome {
-        unknown("table", table)
-    }
-
-    /// What a miss does; `None` where the table has no default action.
-    pub fn default_call(&self, table: &str) -> Outcome<Option<Call>> {
-        unknown("table", table)
-    }
-
-    pub fn set_direct_counter(&mut self, table: &str, _key: &Key, _value: Counter) -> Outcome {
-        unknown("table", table)
-    }
-
-    /// `None` lets everything pass as green.
-    pub fn set_direct_meter(&mut self, table: &str, _key: &Key, _config: Option<MeterConfig>) -> Outcome {
-        unknown("table", table)
-    }
-
-    pub fn direct_meter(&self, table: &str, _key: &Key) -> Outcome<Option<MeterConfig>> {
-        unknown("table", table)
-    }
-}
-
-/// Action profiles.
-impl Machine {
-    /// Adds a member or changes what it does.
-    pub fn set_member(&mut self, profile: &str, _member: u32, _call: &Call) -> Outcome {
-        unknown("action profile", profile)
-    }
-
-    /// Removes a member that no group and no entry uses.
-    pub fn remove_member(&mut self, profile: &str, _member: u32) -> Outcome {
-        unknown("action profile", profile)
-    }
-
-    pub fn members(&self, profile: &str) -> Outcome<Vec<(u32, Call)>> {
-        unknown("action profile", profile)
-    }
-
-    /// Adds a group or changes its seats. An empty group runs nothing on a hit.
-    pub fn set_group(&mut self, profile: &str, _group: u32, _seats: &[Seat]) -> Outcome {
-        unknown("action profile", profile)
-    }
-
-    /// Removes a group that no entry uses.
-    pub fn remove_group(&mut self, profile: &str, _group: u32) -> Outcome {
-        unknown("action profile", profile)
-    }
-
-    pub fn groups(&self, profile: &str) -> Outcome<Vec<(u32, Vec<Seat>)>> {
-        unknown("action profile", profile)
-    }
+fn invalid(place: impl Into<String>, problem: impl Into<String>) -> ControlError {
+    ControlError::Invalid { place: place.into(), problem: problem.into() }
 }
 
 /// Replication.
 impl Machine {
     /// `None` removes the group.
-    pub fn set_multicast(&mut self, _group: u16, _replicas: Option<&[Replica]>) {}
+    pub fn set_multicast(&mut self, group: u16, replicas: Option<&[Replica]>) {
+        match replicas {
+            Some(replicas) => drop(self.multicast.insert(group, replicas.to_vec())),
+            None => drop(self.multicast.remove(&group)),
+        }
+    }
 
     /// `None` removes the session.
-    pub fn set_clone(&mut self, _session: u16, _value: Option<&CloneSession>) {}
-}
-
-/// Counters, meters and registers by index.
-impl Machine {
-    pub fn counter(&self, counter: &str, _index: usize) -> Outcome<Counter> {
-        unknown("counter", counter)
-    }
-
-    pub fn set_counter(&mut self, counter: &str, _index: usize, _value: Counter) -> Outcome {
-        unknown("counter", counter)
-    }
-
-    pub fn meter(&self, meter: &str, _index: usize) -> Outcome<Option<MeterConfig>> {
-        unknown("meter", meter)
-    }
-
-    /// `None` lets everything pass as green.
-    pub fn set_meter(&mut self, meter: &str, _index: usize, _config: Option<MeterConfig>) -> Outcome {
-        unknown("meter", meter)
-    }
-
-    pub fn register(&self, register: &str, _index: usize) -> Outcome<u128> {
-        unknown("register", register)
-    }
-
-    pub fn set_register(&mut self, register: &str, _index: usize, _value: u128) -> Outcome {
-        unknown("register", register)
+    pub fn set_clone(&mut self, session: u16, value: Option<&CloneSession>) {
+        match value {
+            Some(value) => drop(self.clones.insert(session, value.clone())),
+            None => drop(self.clones.remove(&session)),
+        }
     }
 }
