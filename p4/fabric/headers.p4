@@ -240,6 +240,7 @@ struct metadata_t {
     bit<16> node;
     bit<48> sender;
     bit<1>  chooses;
+    bit<1>  told;
     bit<1>  go;
     bit<1>  sent;
 

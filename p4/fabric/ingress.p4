@@ -40,7 +40,9 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         meta.owner = hdr.ethernet.dst[15:0];
         meta.sender = NODE_PREFIX ++ meta.index;
         if (meta.kind == KIND_EDGE) {
-            meta.welcome = 1;
+            if (meta.role == ROLE_ACCESS || meta.role == ROLE_OUTSIDE) {
+                meta.welcome = 1;
+            }
         } else if (hdr.ethernet.dst[47:16] == NODE_PREFIX) {
             if (meta.role == ROLE_ROUTER) {
                 meta.sender = hdr.ethernet.dst;
@@ -49,6 +51,11 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 }
             } else if (meta.kind == KIND_LINK && (meta.role == ROLE_TRANSIT || meta.owner == meta.index)) {
                 meta.welcome = 1;
+                // What comes from a router says whose connection it is.
+                if (meta.role == ROLE_OUTSIDE && hdr.ethernet.src[47:16] == NODE_PREFIX) {
+                    meta.told = 1;
+                    meta.router = hdr.ethernet.src[15:0];
+                }
             }
         }
     }
@@ -106,8 +113,8 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         clone_preserving_field_list(CloneType.I2E, (bit<32>)meta.session, LIST_RECORD);
     }
 
-    // Third stage and outside. A packet from a router says whose connection it is, every other one asks; a connection
-    // to a service that is new chooses afterwards.
+    // Third stage and outside. A packet from a router brings the pin, every other one asks for it; a connection to a
+    // service that is new chooses afterwards.
     @hidden
     action pin_of() {
         look_up();
@@ -120,16 +127,15 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.chooses = 1;
             }
         } else {
-            meta.router = meta.pinned;
-            if (meta.role == ROLE_OUTSIDE && meta.kind == KIND_LINK) {
-                meta.router = hdr.ethernet.src[15:0];
+            if (meta.told == 0) {
+                meta.router = meta.pinned;
             }
             if (meta.hit == 1) {
                 touch();
                 if (meta.kind == KIND_EDGE) {
                     meta.go = 1;
                 }
-            } else if (meta.router != 0 && meta.has_ports == 1) {
+            } else if (meta.told == 1 && meta.has_ports == 1) {
                 take();
                 events.count(EVENT_PINNED);
             }
