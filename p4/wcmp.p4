@@ -313,7 +313,7 @@ control ingress(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             l3_admit_table.apply();
             acl_ingress.apply(hdr, meta, standard_metadata);
             if (meta.admitted == 1 && hdr.ipv4.isValid() && standard_metadata.checksum_error == 0 &&
-                hdr.ipv4.ttl > 1) {
+                hdr.ipv4.ihl == 5 && hdr.ipv4.ttl > 1) {
                 routing.apply(hdr, meta, standard_metadata);
                 if (meta.has_nexthop == 1) {
                     resolution.apply(hdr, meta, standard_metadata);
