@@ -17,7 +17,7 @@ fn one_service_one_shift(target: Kind) {
     for node in P4_NODES {
         spec.speak_p4(node, target);
     }
-    spec.set_routers("capacity_connections", 5_000).set_routers("threshold_available", 100);
+    spec.set_routers("capacity_connections", 1_000).set_routers("threshold_available", 100);
     spec.set_node("r1", "capacity_connections", 400).set_node("r1", "threshold_available", 370);
     let (fabric, controller) = start(&spec, json!({"policy": "reactive"}));
     let mut watch = Watch::start(&fabric);

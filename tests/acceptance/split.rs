@@ -26,7 +26,7 @@ impl Pace {
                 Self { capacity: 8_000, udp_per_s: 1_500, tcp: 5_000, tcp_per_s: 240, tcp_each_round: long_form() }
             }
             Kind::Bmv2 => {
-                Self { capacity: 8_000, udp_per_s: 600, tcp: 2_500, tcp_per_s: 60, tcp_each_round: long_form() }
+                Self { capacity: 4_000, udp_per_s: 600, tcp: 2_500, tcp_per_s: 60, tcp_each_round: long_form() }
             }
         }
     }

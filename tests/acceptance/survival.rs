@@ -7,8 +7,10 @@ use serde_json::json;
 use super::{HOSTS, PATIENCE, SERVERS, clos, count, number, router, serve, start};
 use crate::fabric::{Kind, Traffic, Watch, wait_for};
 
-/// Connections a second, and seconds between two records of one.
+/// Connections, connections a second, and seconds between two records of one.
 struct Pace {
+    /// A P4 program has twice as many slots for them, all of which are looked at in turn.
+    capacity: u32,
     /// Of each of three hosts.
     open: &'static str,
     interval: &'static str,
@@ -18,9 +20,9 @@ struct Pace {
 impl Pace {
     fn of(kind: Kind) -> Self {
         match kind {
-            Kind::OpenVSwitch => Self { open: "40", interval: "1", burst: 150 },
-            Kind::Emulated => Self { open: "40", interval: "1", burst: 100 },
-            Kind::Bmv2 => Self { open: "10", interval: "2", burst: 40 },
+            Kind::OpenVSwitch => Self { capacity: 5_000, open: "40", interval: "1", burst: 150 },
+            Kind::Emulated => Self { capacity: 1_000, open: "40", interval: "1", burst: 100 },
+            Kind::Bmv2 => Self { capacity: 1_000, open: "10", interval: "2", burst: 40 },
         }
     }
 }
@@ -29,7 +31,7 @@ impl Pace {
 pub fn established_connections_survive_a_shift(kind: Kind) {
     let pace = Pace::of(kind);
     let mut spec = clos(kind);
-    spec.set_routers("capacity_connections", 5_000).set_routers("threshold_available", 100);
+    spec.set_routers("capacity_connections", pace.capacity).set_routers("threshold_available", 100);
     // More than 30 connections are a breach here, so the load itself brings the shift about.
     spec.set_node("r1", "capacity_connections", 400).set_node("r1", "threshold_available", 370);
     let (fabric, controller) = start(&spec, json!({"policy": "reactive"}));
