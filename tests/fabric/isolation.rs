@@ -104,7 +104,7 @@ impl Drop for KeepLogs {
         let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&self.name);
         let _ = fs::remove_dir_all(&kept);
         let _ = fs::create_dir_all(&kept);
-        let dumps = "for socket in \"$0\"/*/br.mgmt; do for what in flows groups ports; do \
+        let dumps = "for socket in \"$0\"/*/br.mgmt; do [ -S $socket ] || continue; for what in flows groups ports; do \
                      ovs-ofctl -O OpenFlow13 dump-$what unix:$socket > ${socket%.mgmt}-$what.log 2>&1; done; done";
         let _ = Command::new("sh").args(["-c", dumps]).arg(LAB).status();
         let copied = Command::new("sh")

@@ -185,7 +185,7 @@ impl Fabric {
     pub fn holdings(&self) -> BTreeMap<String, p4::Holdings> {
         let held = |node: NodeSpec| {
             let held = if node.kind.speaks_p4() {
-                p4::holdings(&node)
+                p4::holdings(&node).unwrap_or_else(|error| panic!("{error}"))
             } else {
                 p4::Holdings { entries: self.flows(&node.id), groups: self.groups(&node.id) }
             };
@@ -246,6 +246,20 @@ impl Fabric {
             (outside.clone(), routers.iter().filter_map(behind).collect())
         };
         self.spec.stage(0).iter().map(ports).collect()
+    }
+}
+
+impl Drop for Fabric {
+    /// Leaves with the logs what P4Runtime switches held when a test failed; nothing else could read it later.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for node in self.spec.nodes().iter().filter(|node| node.kind.speaks_p4()) {
+            let held = p4::holdings(node);
+            let text = held.map_or_else(|error| error, |held| [held.entries, held.groups].concat().join("\n"));
+            let _ = fs::write(Self::directory(&node.id).join("held.log"), text);
+        }
     }
 }
 

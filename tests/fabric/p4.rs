@@ -97,7 +97,7 @@ pub struct Holdings {
 }
 
 /// Reads a P4Runtime switch beside its controller: reading needs no arbitration.
-pub fn holdings(node: &NodeSpec) -> Holdings {
+pub fn holdings(node: &NodeSpec) -> Result<Holdings, String> {
     let address = node.address.clone().expect("a P4Runtime node has an address");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     let read = async {
@@ -125,5 +125,6 @@ pub fn holdings(node: &NodeSpec) -> Holdings {
         found.groups.sort_unstable();
         Ok::<_, String>(found)
     };
-    runtime.block_on(read).unwrap_or_else(|error| panic!("reading {}: {error}", node.id))
+    let read = async { tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("no answer".to_owned())) };
+    runtime.block_on(read).map_err(|error| format!("reading {}: {error}", node.id))
 }
