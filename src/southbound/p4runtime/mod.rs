@@ -15,6 +15,8 @@ mod program;
 mod schema;
 mod session;
 mod spelling;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 
 pub use arbitration::{Arbitration, ArbitrationError, Standing};
