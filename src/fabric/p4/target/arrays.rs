@@ -62,7 +62,8 @@ pub(super) fn write_counter(
     };
     for index in cells(array, entry.index.as_ref(), "Error when writing to counter", behaviour)? {
         if let Some(data) = &data {
-            plane.set_counter(&array.name, index, data).map_err(|_| unknown("Error when writing to counter"))?;
+            let data = with_unit(plane.counter(&array.name, index), *data, array.unit);
+            plane.set_counter(&array.name, index, &data).map_err(|_| unknown("Error when writing to counter"))?;
         }
     }
     Ok(())
@@ -75,7 +76,12 @@ pub(super) fn read_counter(
     behaviour: Behaviour,
     out: &mut Vec<v1::CounterEntry>,
 ) -> Outcome {
-    let cells = cells(array, index, "Error when reading counter from target", behaviour)?;
+    let cells = cells(array, index, "Error when reading counter from target", behaviour);
+    if let (Err(_), Behaviour::Bmv2, Some(index)) = (&cells, behaviour, index.filter(|index| index.index >= 0)) {
+        // It answers with what was asked for, and then with the error.
+        out.push(v1::CounterEntry { counter_id: array.id, index: Some(*index), data: None });
+    }
+    let cells = cells?;
     out.extend(cells.map(|index| v1::CounterEntry {
         counter_id: array.id,
         index: Some(v1::Index { index: index.cast_signed() as i64 }),
@@ -86,11 +92,19 @@ pub(super) fn read_counter(
 
 /// BMv2 counts packets and bytes, whatever the program asked for.
 pub(super) fn of_unit(data: v1::CounterData, unit: i32, behaviour: Behaviour) -> v1::CounterData {
+    match behaviour {
+        Behaviour::Bmv2 => data,
+        Behaviour::Specification => with_unit(v1::CounterData::default(), data, unit),
+    }
+}
+
+/// A value with what the program counts set anew.
+pub(super) fn with_unit(old: v1::CounterData, new: v1::CounterData, unit: i32) -> v1::CounterData {
     use crate::wire::p4runtime::config::counter_spec::Unit;
-    match (behaviour, Unit::try_from(unit)) {
-        (Behaviour::Specification, Ok(Unit::Packets)) => v1::CounterData { byte_count: 0, ..data },
-        (Behaviour::Specification, Ok(Unit::Bytes)) => v1::CounterData { packet_count: 0, ..data },
-        _ => data,
+    match Unit::try_from(unit) {
+        Ok(Unit::Packets) => v1::CounterData { packet_count: new.packet_count, ..old },
+        Ok(Unit::Bytes) => v1::CounterData { byte_count: new.byte_count, ..old },
+        _ => new,
     }
 }
 

@@ -29,6 +29,8 @@ impl Watch {
         match self {
             Self::Nothing => None,
             Self::Number(number) => u32::try_from(*number).ok().filter(|number| *number != 0).map(PortNo),
+            // Longer than a port number, whatever the bytes: BMv2 stops there.
+            Self::Port(bytes) if bytes.len() > 4 => None,
             Self::Port(bytes) => {
                 let value = canonical::decode(bytes, 32).ok()?;
                 u32::try_from(value).ok().filter(|number| *number != 0).map(PortNo)
@@ -136,7 +138,13 @@ fn read_part(field: &Field, given: &v1::FieldMatch, behaviour: Behaviour) -> Out
             let prefix = match u32::try_from(lpm.prefix_len) {
                 Err(_) => return Err(Refusal::invalid("Prefix length cannot be < 0")),
                 Ok(prefix) if prefix > width => return Err(Refusal::invalid("Prefix length cannot be > bitwidth")),
-                Ok(0) => return Err(dont_care("LPM", "a prefix length of 0")),
+                Ok(0) => {
+                    return Err(dont_care(
+                        "LPM",
+                        "a prefix length of 0",
+                        behaviour.pick("reprsentation", "representation"),
+                    ));
+                }
                 Ok(prefix) => prefix,
             };
             if value & !prefix_mask(width, prefix) != 0 {
@@ -147,7 +155,7 @@ fn read_part(field: &Field, given: &v1::FieldMatch, behaviour: Behaviour) -> Out
         (MatchKind::Ternary, Some(Type::Ternary(ternary))) => {
             let (value, mask) = (number(&ternary.value)?, number(&ternary.mask)?);
             if mask == 0 {
-                return Err(dont_care("ternary", "0 mask"));
+                return Err(dont_care("ternary", "0 mask", "representation"));
             }
             if value & mask != value {
                 return Err(Refusal::invalid("Invalid ternary value, make sure value & mask == value"));
@@ -156,8 +164,13 @@ fn read_part(field: &Field, given: &v1::FieldMatch, behaviour: Behaviour) -> Out
         }
         (MatchKind::Range, Some(Type::Range(range))) => {
             let (low, high) = (number(&range.low)?, number(&range.high)?);
-            if low == 0 && high == all_ones(width) {
-                return Err(dont_care("range", "low=0 and high=2**bitwidth-1"));
+            // BMv2 looks at the bytes: a canonical 0 is shorter than the highest value, and passes.
+            let is_whole = match behaviour {
+                Behaviour::Bmv2 => low == 0 && range.high == vec![0xff; range.low.len()],
+                Behaviour::Specification => low == 0 && high == all_ones(width),
+            };
+            if is_whole {
+                return Err(dont_care("range", "low=0 and high=2**bitwidth-1", "representation"));
             }
             if low > high {
                 return Err(Refusal::invalid("Invalid range value, make sure low <= high"));
@@ -169,9 +182,10 @@ fn read_part(field: &Field, given: &v1::FieldMatch, behaviour: Behaviour) -> Out
     }
 }
 
-fn dont_care(kind: &str, instead_of: &str) -> Refusal {
+/// One of BMv2's messages has a slip, which is kept.
+fn dont_care(kind: &str, instead_of: &str, representation: &str) -> Refusal {
     Refusal::invalid(format!(
-        "Invalid representation of 'don't care' {kind} match, omit match field instead of using {instead_of}"
+        "Invalid {representation} of 'don't care' {kind} match, omit match field instead of using {instead_of}"
     ))
 }
 

@@ -225,16 +225,20 @@ impl Target {
         self.arbitration.may_write(role, election)
     }
 
+    /// What requests are about: what is saved, even if it does not take effect before it is committed. BMv2 writes into what
+    /// is in force.
+    fn current(&mut self) -> Option<&mut Pipeline> {
+        match self.settings.behaviour {
+            Behaviour::Bmv2 => self.pipeline.as_mut().or(self.saved.as_mut()),
+            Behaviour::Specification => self.saved.as_mut().or(self.pipeline.as_mut()),
+        }
+    }
+
     pub fn write(&mut self, request: &v1::WriteRequest, now: Timestamp) -> Result<(), Refusal> {
         use v1::write_request::Atomicity;
         self.check_primary(request.device_id, &request.role, request.election_id.as_ref())?;
         let behaviour = self.settings.behaviour;
-        let pipeline = match (&mut self.saved, &mut self.pipeline) {
-            // What is saved is what requests are about; it takes effect when it is committed.
-            (Some(saved), _) => saved,
-            (None, Some(pipeline)) => pipeline,
-            (None, None) => return Err(no_pipeline()),
-        };
+        let Some(pipeline) = self.current() else { return Err(no_pipeline()) };
         let is_atomic = request.atomicity != Atomicity::ContinueOnError as i32;
         if is_atomic && behaviour == Behaviour::Bmv2 {
             let message = "Support for atomic write modes has not been implemented yet";
@@ -255,9 +259,7 @@ impl Target {
             let message = format!("expected device id {}, came {}", self.settings.device, request.device_id);
             return (Vec::new(), Err(behaviour.pick(no_pipeline(), Refusal::not_found(message))));
         }
-        let Some(pipeline) = self.saved.as_mut().or(self.pipeline.as_mut()) else {
-            return (Vec::new(), Err(no_pipeline()));
-        };
+        let Some(pipeline) = self.current() else { return (Vec::new(), Err(no_pipeline())) };
         let mut found = Vec::new();
         if behaviour == Behaviour::Bmv2 {
             // One message, however large, and the first failure is the status.
@@ -282,12 +284,20 @@ impl Target {
             (_, None) if !self.is_bmv2() => return Err(Refusal::invalid("expected a configuration")),
             (_, config) => self.load(&config.clone().unwrap_or_default(), now)?,
         };
+        if self.is_bmv2() && self.saved.is_some() && action != Push::Verify {
+            // It waits for COMMIT, and takes nothing else.
+            return Err(Refusal::new(Code::Unknown, "Error in first phase of device update"));
+        }
         match action {
             Push::Verify => {}
             Push::VerifyAndSave => self.saved = Some(loaded),
             Push::ReconcileAndCommit => {
                 let mut loaded = loaded;
-                self.carry_over(&mut loaded, now)?;
+                if let Err(refusal) = self.carry_over(&mut loaded, now) {
+                    // BMv2 is left half way: only COMMIT gets it out of there.
+                    self.saved = self.settings.behaviour.pick(Some(loaded), self.saved.take());
+                    return Err(refusal);
+                }
                 (self.pipeline, self.saved) = (Some(loaded), None);
             }
             _ => (self.pipeline, self.saved) = (Some(loaded), None),
@@ -332,10 +342,9 @@ impl Target {
         if self.settings.behaviour == Behaviour::Bmv2 && old.has_arrays() {
             return Err(refused);
         }
-        for entity in old.everything(now) {
-            let described = format!("{entity:?}");
-            let update = v1::Update { r#type: v1::update::Type::Insert as i32, entity: Some(entity) };
+        for update in old.everything(now) {
             loaded.write(&update, now).map_err(|refusal| {
+                let described = format!("{:?}", update.entity);
                 let message = format!("The state cannot be preserved: {} ({described:.200})", refusal.message);
                 self.settings.behaviour.pick(refused.clone(), Refusal::invalid(message))
             })?;

@@ -189,19 +189,25 @@ impl Pipeline {
             }
             Kind::ActionProfileMember(wanted) => {
                 let mut found = Vec::new();
-                for id in self.ids(&self.schema.profiles, wanted.action_profile_id, "action profile")? {
-                    self.enter_manual(id)?;
-                    self.profiles[&id].read_members(&self.schema, id, wanted.member_id, &mut found);
-                }
+                let ids = self.ids(&self.schema.profiles, wanted.action_profile_id, "action profile")?;
+                let outcome = ids.iter().try_for_each(|id| {
+                    self.enter_manual(*id)?;
+                    self.profiles[id].read_members(&self.schema, *id, wanted.member_id, behaviour, &mut found);
+                    Ok(())
+                });
                 out.extend(found.into_iter().map(|member| wrap(Kind::ActionProfileMember(member))));
+                outcome?;
             }
             Kind::ActionProfileGroup(wanted) => {
                 let mut found = Vec::new();
-                for id in self.ids(&self.schema.profiles, wanted.action_profile_id, "action profile")? {
-                    self.enter_manual(id)?;
-                    self.profiles[&id].read_groups(id, wanted.group_id, behaviour, &mut found);
-                }
+                let ids = self.ids(&self.schema.profiles, wanted.action_profile_id, "action profile")?;
+                let outcome = ids.iter().try_for_each(|id| {
+                    self.enter_manual(*id)?;
+                    self.profiles[id].read_groups(*id, wanted.group_id, behaviour, &mut found);
+                    Ok(())
+                });
                 out.extend(found.into_iter().map(|group| wrap(Kind::ActionProfileGroup(group))));
+                outcome?;
             }
             Kind::DirectCounterEntry(wanted) => self.read_direct_counters(wanted, now, out)?,
             Kind::DirectMeterEntry(wanted) => self.read_direct_meters(wanted, now, out)?,
@@ -224,11 +230,13 @@ impl Pipeline {
         match entity {
             Kind::CounterEntry(wanted) => {
                 let mut found = Vec::new();
-                for id in self.ids(&self.schema.counters, wanted.counter_id, "counter")? {
-                    let array = &self.schema.counters[&id];
-                    arrays::read_counter(array, &self.plane, wanted.index.as_ref(), behaviour, &mut found)?;
-                }
+                let read = |id: &u32| {
+                    let array = &self.schema.counters[id];
+                    arrays::read_counter(array, &self.plane, wanted.index.as_ref(), behaviour, &mut found)
+                };
+                let outcome = self.ids(&self.schema.counters, wanted.counter_id, "counter")?.iter().try_for_each(read);
                 out.extend(found.into_iter().map(|entry| wrap(Kind::CounterEntry(entry))));
+                outcome?;
             }
             Kind::MeterEntry(wanted) => {
                 let mut found = Vec::new();
@@ -471,8 +479,8 @@ impl Pipeline {
         !self.schema.counters.is_empty() || !self.schema.meters.is_empty()
     }
 
-    /// Everything that was written, in an order in which it can be written again.
-    pub(super) fn everything(&mut self, now: Timestamp) -> Vec<v1::Entity> {
+    /// Everything that was written, as updates that write it again.
+    pub(super) fn everything(&mut self, now: Timestamp) -> Vec<v1::Update> {
         let mut all = Vec::new();
         let group = v1::packet_replication_engine_entry::Type::MulticastGroupEntry(v1::MulticastGroupEntry::default());
         let clone = v1::packet_replication_engine_entry::Type::CloneSessionEntry(v1::CloneSessionEntry::default());
@@ -489,7 +497,22 @@ impl Pipeline {
             // Each kind that was written can be read.
             let _ = self.read(&wrap(wanted), now, &mut all);
         }
-        all
+        // BMv2's copies of members follow each other; what the program brings comes with it.
+        all.dedup();
+        let is_const = |entity: &v1::Entity| matches!(&entity.entity, Some(Kind::TableEntry(entry)) if entry.is_const);
+        all.retain(|entity| !is_const(entity));
+        let insert = |entity| v1::Update { r#type: Update::Insert as i32, entity: Some(entity) };
+        let mut updates: Vec<_> = all.into_iter().map(insert).collect();
+        let own: Vec<u32> =
+            self.tables.iter().filter(|(_, state)| state.has_own_default).map(|(table, _)| *table).collect();
+        for table_id in own {
+            let wanted = v1::TableEntry { table_id, is_default_action: true, ..Default::default() };
+            let mut found = Vec::new();
+            let _ = self.read(&wrap(Kind::TableEntry(wanted)), now, &mut found);
+            let modify = |entity| v1::Update { r#type: Update::Modify as i32, entity: Some(entity) };
+            updates.extend(found.into_iter().map(modify));
+        }
+        updates
     }
 
     pub(super) fn set_port(&mut self, port: PortNo, up: bool) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tonic::Code;
 
 use super::key::{Call, Watch, Weighted};
-use super::plane::{Plane, Seat};
+use super::plane::{Plane, Rejected, Seat};
 use super::refusal::{Behaviour, Outcome, Refusal};
 use super::schema::{Profile, Schema};
 use crate::wire::p4runtime::v1;
@@ -103,19 +103,24 @@ impl ProfileState {
         self.groups.contains_key(&id)
     }
 
+    /// BMv2 answers a wildcard with every copy of a member.
     pub(super) fn read_members(
         &self,
         schema: &Schema,
         profile: u32,
         wanted: u32,
+        behaviour: Behaviour,
         out: &mut Vec<v1::ActionProfileMember>,
     ) {
-        let members = self.members.iter().filter(|(id, _)| wanted == 0 || **id == wanted);
-        out.extend(members.map(|(id, member)| v1::ActionProfileMember {
-            action_profile_id: profile,
-            member_id: *id,
-            action: Some(member.call.write(schema)),
-        }));
+        for (id, member) in self.members.iter().filter(|(id, _)| wanted == 0 || **id == wanted) {
+            let entity = v1::ActionProfileMember {
+                action_profile_id: profile,
+                member_id: *id,
+                action: Some(member.call.write(schema)),
+            };
+            let copies = if wanted == 0 { behaviour.pick(member.handles.len(), 1) } else { 1 };
+            out.extend(std::iter::repeat_n(entity, copies));
+        }
     }
 
     pub(super) fn read_groups(
@@ -360,7 +365,9 @@ impl Programming<'_> {
                     return Err(self.in_use("group"));
                 }
                 let members = known.members.keys().copied().collect();
-                self.plane.remove_group(&self.profile.name, id).map_err(|_| target("deleting group on"))?;
+                if self.profile.with_selector {
+                    self.plane.remove_group(&self.profile.name, id).map_err(|_| target("deleting group on"))?;
+                }
                 self.state.groups.remove(&id);
                 self.state.settle_copies(&members);
                 Ok(())
@@ -382,11 +389,8 @@ impl Programming<'_> {
         if self.state.groups.contains_key(&group.group_id) {
             return Err(Refusal::new(Code::AlreadyExists, format!("Duplicate group id: {}", group.group_id)));
         }
-        if !self.profile.with_selector {
-            return Err(match self.behaviour {
-                Behaviour::Bmv2 => target("creating group on"),
-                Behaviour::Specification => Refusal::invalid("The action profile has no selector"),
-            });
+        if !self.profile.with_selector && self.behaviour == Behaviour::Specification {
+            return Err(Refusal::invalid("The action profile has no selector"));
         }
         let fresh = Group { max_size: group.max_size, ..Group::default() };
         self.state.groups.insert(group.group_id, fresh);
@@ -394,12 +398,18 @@ impl Programming<'_> {
         // BMv2 keeps the group, empty, when its members are refused: the next INSERT finds it there.
         match (self.behaviour, &outcome) {
             (Behaviour::Specification, Err(_)) => drop(self.state.groups.remove(&group.group_id)),
-            (Behaviour::Bmv2, Err(_)) => {
-                let _ = self.plane.set_group(&self.profile.name, group.group_id, &[]);
-            }
+            (Behaviour::Bmv2, Err(_)) => drop(self.place(group.group_id, &[])),
             (_, Ok(())) => {}
         }
         outcome
+    }
+
+    /// A profile without selector has groups on BMv2, which no entry can name.
+    fn place(&mut self, id: u32, seats: &[Seat]) -> Result<(), Rejected> {
+        match self.profile.with_selector {
+            true => self.plane.set_group(&self.profile.name, id, seats),
+            false => Ok(()),
+        }
     }
 
     fn set_members(&mut self, group: &v1::ActionProfileGroup) -> Outcome {
@@ -433,10 +443,17 @@ impl Programming<'_> {
             .iter()
             .map(|(id, membership)| Seat { member: *id, weight: membership.weight, watch: membership.watch.port() })
             .collect();
-        self.plane.set_group(&self.profile.name, id, &seats).map_err(|_| target("adding member to group on"))?;
+        self.place(id, &seats).map_err(|_| target("adding member to group on"))?;
         let known = self.state.groups.get_mut(&id).expect("the group is there while its members are set");
         let mut touched: BTreeSet<u32> = known.members.keys().copied().collect();
         touched.extend(members.keys());
+        for (id, membership) in &mut members {
+            // BMv2 compares numbers, and keeps the bytes of a port that stays.
+            let before = known.members.get(id).map(|before| &before.watch);
+            if let Some(before) = before.filter(|before| before.port() == membership.watch.port()) {
+                membership.watch = self.behaviour.pick(before, &membership.watch).clone();
+            }
+        }
         known.members = members;
         self.state.settle_copies(&touched);
         Ok(())

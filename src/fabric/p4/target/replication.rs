@@ -204,7 +204,7 @@ fn port_number(bytes: &[u8]) -> Outcome<PortNo> {
     }
 }
 
-/// BMv2 answers with replicas sorted by instance and port.
+/// BMv2 answers with the instances newest first, and the ports of each in order.
 fn settle(replicas: &mut [v1::Replica]) {
     use v1::replica::PortKind;
     let port = |replica: &v1::Replica| match &replica.port_kind {
@@ -215,5 +215,12 @@ fn settle(replicas: &mut [v1::Replica]) {
     for replica in replicas.iter_mut() {
         replica.backup_replicas.clear();
     }
-    replicas.sort_by_key(|replica| (replica.instance, port(replica)));
+    let mut instances = Vec::new();
+    for replica in replicas.iter() {
+        if !instances.contains(&replica.instance) {
+            instances.push(replica.instance);
+        }
+    }
+    let age = |replica: &v1::Replica| instances.iter().rposition(|instance| *instance == replica.instance);
+    replicas.sort_by_key(|replica| (std::cmp::Reverse(age(replica)), port(replica)));
 }

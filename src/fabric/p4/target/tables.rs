@@ -30,6 +30,8 @@ pub(super) struct TableState {
     pub(super) entries: BTreeMap<Key, Held>,
     default_cookie: u64,
     default_metadata: Vec<u8>,
+    /// The default entry is the controller's, not the program's.
+    pub(super) has_own_default: bool,
 }
 
 impl TableState {
@@ -179,6 +181,7 @@ impl Programming<'_> {
         check_direct(self.table, entry)?;
         let placed = self.plane.set_default(self.schema, self.table, call.as_ref());
         placed.map_err(|_| target("modifying match entry in"))?;
+        self.state.has_own_default = call.is_some();
         let (cookie, metadata) = match call {
             Some(_) => (entry.controller_metadata, entry.metadata.clone()),
             None => (0, Vec::new()),
