@@ -1,4 +1,4 @@
-//! `check`: is a configuration or topology file right, and what is wrong with it?
+//! `check`: is a configuration, topology or mapping file right, and what is wrong with it?
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,10 +8,11 @@ use clap::Args;
 
 use super::BadInput;
 use crate::config::{Checked, Problem, Stage, Topology, check};
+use crate::p4info::mapping::Mapping;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Configuration and topology files; a configuration's topology is checked with it
+    /// Configuration and topology files and pipeline mappings; what a file names is checked with it
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -21,8 +22,12 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let mut problems: Vec<Problem> = Vec::new();
     for file in &args.files {
-        match check(file) {
-            Ok(checked) => writeln!(out, "{}: {}", file.display(), describe(&checked)).context("cannot write")?,
+        let checked = match Mapping::looks_like_one(file) {
+            true => Mapping::load(file).map(|mapping| describe_mapping(&mapping)),
+            false => check(file).map(|checked| describe(&checked)),
+        };
+        match checked {
+            Ok(good) => writeln!(out, "{}: {good}", file.display()).context("cannot write")?,
             Err(found) => problems.extend(found),
         }
     }
@@ -41,6 +46,11 @@ fn describe(checked: &Checked) -> String {
             None => "good configuration; it names no topology, so the fabric will be found out".to_owned(),
         },
     }
+}
+
+fn describe_mapping(mapping: &Mapping) -> String {
+    let parts = mapping.parts().count();
+    format!("good pipeline mapping of form {}: {parts} parts, {} tables", mapping.form, mapping.info.tables().len())
 }
 
 fn summary(topology: &Topology) -> String {

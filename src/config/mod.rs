@@ -18,7 +18,9 @@ mod yaml;
 
 pub use controller_file::{Checked, Loaded, check, load_config};
 pub use reader::Problem;
+pub(crate) use reader::{Fields, Reader};
 pub use settings::*;
 pub use topology::*;
 pub use topology_file::{NODES_MAX, TOPOLOGY_VERSION, load_topology, parse_topology};
 pub use topology_write::Comments;
+pub(crate) use yaml::{Place, Tree, Value};

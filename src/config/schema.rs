@@ -328,12 +328,170 @@ pub const LOOP: Section = Section {
     ],
 };
 
+pub const MAPPING: Section = Section {
+    name: "a pipeline mapping",
+    path: "(top level)",
+    about: "",
+    keys: &[
+        may("version", "integer", "1", "1", "Version of this format."),
+        must("form", "form", "`fabric`, `routing`", "What the program does as a whole; the form has the parts."),
+        must(
+            "p4info",
+            "path",
+            "relative to this file",
+            "P4Info of the program, in the text format of protocol buffers.",
+        ),
+        must("config", "path", "relative to this file", "What the target runs; for BMv2 the compiler's JSON."),
+        must("cpu_port", "port", "1 to 2^32 - 1", "Frames that leave by it go to the controller."),
+        may(
+            "cpu_session",
+            "clone session",
+            "none",
+            "1 to 65,535",
+            "Made by the controller: its copies leave by `cpu_port`.",
+        ),
+        must("packet_in", "map", "", "Metadata of packets to the controller."),
+        must("packet_out", "map", "", "Metadata of packets from the controller."),
+        must("tables", "map: part to table", "every part of the form, see above", "Which table plays which part."),
+        may("counters", "map", "(must be given for `fabric`)", "", "Arrays of counters."),
+        may("registers", "map", "(must be given for `fabric`)", "", "Registers whose size is a number of slots."),
+        may("limits", "map", "all defaults", "", "What the target bears."),
+    ],
+};
+
+pub const MAPPING_PACKET_IN: Section = Section {
+    name: "the metadata of packet-ins",
+    path: "packet_in",
+    about: "",
+    keys: &[
+        must("ingress_port", "metadata", "9 bits or more", "Where the frame came in."),
+        may("reason", "metadata", "(must be given for `fabric`)", "", "0: a frame; 1: the report of a sweep."),
+    ],
+};
+
+pub const MAPPING_PACKET_OUT: Section = Section {
+    name: "the metadata of packet-outs",
+    path: "packet_out",
+    about: "Other metadata is sent as 0.",
+    keys: &[
+        must("egress_port", "metadata", "9 bits or more", "Where the frame leaves."),
+        may("purpose", "metadata", "(must be given for `fabric`)", "", "0: out of `egress_port`; 1: a sweep."),
+    ],
+};
+
+pub const MAPPING_TABLE: Section = Section {
+    name: "a table of a mapping",
+    path: "tables.PART",
+    about: "Names are full ones, or aliases that only one entity of the P4Info has.",
+    keys: &[
+        must("table", "table", "one that plays no other part", "The table of the P4Info."),
+        may("key", "map: field of the part to match field", "none", "every field of the part", "Key of the table."),
+        may("actions", "map: action of the part to map", "none", "every action of the part", "What entries do."),
+        may("selector", "action profile", "the table's own", "of the table", "For parts that choose."),
+        may(
+            "counter",
+            "direct counter",
+            "(must be given for `chosen`)",
+            "of the table; counts packets",
+            "Counts the packets of every entry.",
+        ),
+    ],
+};
+
+pub const MAPPING_ACTION: Section = Section {
+    name: "an action of a mapping",
+    path: "tables.PART.actions.ACTION",
+    about: "",
+    keys: &[
+        must("action", "action", "one that the table allows", "The action of the P4Info."),
+        may("params", "map: parameter of the part to parameter", "none", "every parameter of both", "Its parameters."),
+    ],
+};
+
+pub const MAPPING_COUNTERS: Section = Section {
+    name: "the counters of a mapping",
+    path: "counters",
+    about: "",
+    keys: &[
+        may("port_in", "counter", "none", "a cell for each port", "Frames that came in."),
+        may("port_out", "counter", "none", "a cell for each port", "Frames that left."),
+        may("events", "map", "(must be given for `fabric`)", "", "What happened to connections."),
+    ],
+};
+
+pub const MAPPING_EVENTS: Section = Section {
+    name: "the counter of events",
+    path: "counters.events",
+    about: "",
+    keys: &[
+        must("counter", "counter", "counts packets", "The counter of the P4Info."),
+        must("cells", "map", "", "Which cell counts what."),
+    ],
+};
+
+pub const MAPPING_CELLS: Section = Section {
+    name: "the cells of the counter of events",
+    path: "counters.events.cells",
+    about: "",
+    keys: &[
+        must("admitted", "cell", "0 to the counter's size - 1", "Connections admitted."),
+        must("refused", "cell", "as above", "Connections refused; a retransmitted opening packet counts once."),
+        must("unknown", "cell", "as above", "Packets of no known connection."),
+    ],
+};
+
+pub const MAPPING_REGISTERS: Section = Section {
+    name: "the registers of a mapping",
+    path: "registers",
+    about: "",
+    keys: &[
+        must("connections", "register", "", "As many cells as there are slots for connections."),
+        must(
+            "pins",
+            "register",
+            "may be the same, as a switch has one role",
+            "As many cells as there are slots for pins.",
+        ),
+    ],
+};
+
+pub const MAPPING_LIMITS: Section = Section {
+    name: "the limits of a mapping",
+    path: "limits",
+    about: "",
+    keys: &[
+        may("sweep_slots", "slots", "4096", "1 to 4,096", "Most slots of one sweep."),
+        may(
+            "watched",
+            "which",
+            "all",
+            "`all`, `all-but-one`",
+            "Members of a one-shot group that are left out while their port is down; `all-but-one` where a group must not become empty, as on BMv2.",
+        ),
+    ],
+};
+
 /// The reference part of docs/FORMATS.md.
 pub fn reference() -> String {
     let mut text = String::new();
     for (title, sections) in [
         ("Topology file", &[TOPOLOGY, NODE, LINK, SERVICE, HOST][..]),
         ("Controller file", &[CONTROLLER, P4RUNTIME, LOOP][..]),
+        (
+            "Pipeline mapping",
+            &[
+                MAPPING,
+                MAPPING_PACKET_IN,
+                MAPPING_PACKET_OUT,
+                MAPPING_TABLE,
+                MAPPING_ACTION,
+                MAPPING_COUNTERS,
+                MAPPING_EVENTS,
+                MAPPING_CELLS,
+                MAPPING_REGISTERS,
+                MAPPING_LIMITS,
+            ][..],
+        ),
     ] {
         let _ = write!(text, "\n## {title}: every key\n");
         for section in sections {

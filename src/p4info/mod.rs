@@ -2,6 +2,7 @@
 
 mod check;
 mod entities;
+pub mod mapping;
 mod names;
 #[cfg(test)]
 mod tests;

@@ -201,6 +201,10 @@ pub struct Reading {
     pub ports: BTreeMap<PortNo, PortCounters>,
     /// Third-stage switches only: new connections given to each router since the entries were installed.
     pub chosen: BTreeMap<ServiceId, BTreeMap<NodeIndex, u64>>,
+    /// Connections that ended since the reading before, where a switch tells of them together and not one by one
+    /// ([`Event::ConnectionEnded`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<ConnectionsEnded>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +237,14 @@ pub struct ConnectionEnded {
     pub duration_ms: u64,
     pub packets: u64,
     pub bytes: u64,
+}
+
+/// Connections that ended, together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionsEnded {
+    pub count: u64,
+    /// Sum of their lifetimes, from the first packet to the last.
+    pub lifetime_ms_total: u64,
 }
 
 /// What it took to bring a switch to a generation.

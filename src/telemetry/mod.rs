@@ -84,7 +84,10 @@ pub struct RouterTelemetry {
 impl RouterTelemetry {
     /// Takes one reading made at `at`.
     pub fn reading(&mut self, at: Timestamp, reading: &Reading) -> Outcome {
-        let Some(now) = reading.connections else { return Outcome::Incomplete };
+        let Some(now) = reading.connections else {
+            self.ended_together(at, reading);
+            return Outcome::Incomplete;
+        };
         let base = Base { at, connections: now, ports: reading.ports.clone() };
         let Some(before) = self.base.take() else {
             self.restart(base);
@@ -99,6 +102,7 @@ impl RouterTelemetry {
             self.restart(base);
             return Outcome::Base;
         }
+        self.ended_together(at, reading);
         let seconds = elapsed.as_secs_f64();
         let was = before.connections;
         let admitted = growth(was.admitted, now.admitted);
@@ -127,6 +131,13 @@ impl RouterTelemetry {
     /// A connection left the table at `at`.
     pub fn ended(&mut self, at: Timestamp, ended: &ConnectionEnded) {
         self.durations.add(at, ended.duration_ms as f64 / 1e3);
+    }
+
+    /// What switches tell that count connections as they end, and do not tell of each.
+    fn ended_together(&mut self, at: Timestamp, reading: &Reading) {
+        if let Some(ended) = reading.ended {
+            self.durations.add_many(at, ended.count, ended.lifetime_ms_total as f64 / 1e3);
+        }
     }
 
     /// The latest load, unless its reading is older than `age_max`.

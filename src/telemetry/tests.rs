@@ -1,11 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::southbound::ConnectionsEnded;
 
 fn reading(occupied: u64, closing: u64, admitted: u64, refused: u64, rx_bytes: u64) -> Reading {
     let connections = ConnectionCounters { occupied, closing, admitted, refused, unknown: 0 };
     let port = PortCounters { rx_bytes, ..PortCounters::default() };
-    Reading { connections: Some(connections), ports: [(PortNo(1), port)].into(), chosen: BTreeMap::new() }
+    Reading { connections: Some(connections), ports: [(PortNo(1), port)].into(), ..Reading::default() }
 }
 
 const FRESH: Duration = Duration::from_secs(5);
@@ -35,6 +36,25 @@ fn rates_from_differences() {
     };
     assert_eq!(load, expected);
     assert_eq!(router.load(at(18), FRESH), None, "stale");
+}
+
+#[test]
+fn connections_that_ended_together() {
+    let mut router = RouterTelemetry::default();
+    let ended = |count, lifetime_ms_total| Some(ConnectionsEnded { count, lifetime_ms_total });
+    router.reading(at(10), &Reading { ended: ended(9, 90_000), ..reading(50, 5, 1_000, 0, 0) });
+    router.reading(at(12), &Reading { ended: ended(3, 12_000), ..reading(50, 5, 1_010, 0, 0) });
+    assert_eq!(
+        router.load(at(12), FRESH).expect("two readings").mean_duration_s,
+        4.0,
+        "what was before the base is gone"
+    );
+    let incomplete = Reading { connections: None, ended: ended(1, 8_000), ..Reading::default() };
+    assert_eq!(router.reading(at(13), &incomplete), Outcome::Incomplete);
+    let same = Reading { ended: ended(100, 0), ..reading(50, 5, 1_010, 0, 0) };
+    assert_eq!(router.reading(at(12), &same), Outcome::Ignored);
+    router.reading(at(14), &reading(50, 5, 1_020, 0, 0));
+    assert_eq!(router.load(at(14), FRESH).expect("fresh").mean_duration_s, 5.0);
 }
 
 #[test]

@@ -24,13 +24,21 @@ pub struct DurationWindow {
 impl DurationWindow {
     /// Adds one lifetime. A moment before the newest one (late event, clock going backwards) counts as the newest.
     pub fn add(&mut self, at: Timestamp, duration_s: f64) {
+        self.add_many(at, 1, duration_s);
+    }
+
+    /// Adds `count` lifetimes that last `sum_s` together.
+    pub fn add_many(&mut self, at: Timestamp, count: u64, sum_s: f64) {
+        if count == 0 {
+            return;
+        }
         let second = at.0 / 1_000_000;
         match self.seconds.back_mut() {
             Some(last) if second <= last.second => {
-                last.count += 1;
-                last.sum_s += duration_s;
+                last.count += count;
+                last.sum_s += sum_s;
             }
-            _ => self.seconds.push_back(Second { second, count: 1, sum_s: duration_s }),
+            _ => self.seconds.push_back(Second { second, count, sum_s }),
         }
         self.forget(second);
     }

@@ -5,16 +5,42 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
 
 use super::P4State;
-use crate::plan::{Choice, DatapathPlan};
+use crate::p4info::mapping::{Form, Mapping};
+use crate::plan::{Choice, DatapathPlan, SLOTS, Spread};
 use crate::southbound::Reading;
-use crate::types::PortNo;
+use crate::types::{NodeIndex, PortNo};
 use crate::wire::p4runtime::{config, v1};
 
+mod builder;
+mod counters;
+mod fabric;
+mod ids;
+mod packets;
+mod reads;
+mod regions;
+mod routing;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
+mod text;
 
 pub use sweep::{Sweep, SweepKind, SweepReport};
+pub use text::Text;
+
+use builder::{Builder, Value};
+
+/// The pipeline of a mapping.
+pub fn of(mapping: Arc<Mapping>) -> Arc<dyn Pipeline> {
+    match mapping.form {
+        Form::Fabric => Arc::new(fabric::Fabric::new(mapping)),
+        Form::Routing => Arc::new(routing::Routing::new(mapping)),
+    }
+}
 
 /// A P4 program as sessions see it: they know no table, action or group of it.
 pub trait Pipeline: Debug + Send + Sync {
@@ -58,6 +84,16 @@ pub struct ForwardingConfig {
     pub cookie: u64,
 }
 
+impl ForwardingConfig {
+    fn of(mapping: &Mapping) -> Self {
+        Self {
+            p4info: mapping.info.source().clone(),
+            device_config: mapping.device_config.clone(),
+            cookie: mapping.cookie,
+        }
+    }
+}
+
 /// What a plan became.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Compiled {
@@ -94,4 +130,25 @@ pub struct Collection {
 pub enum Incoming {
     Frame { port: PortNo, data: Vec<u8> },
     Report(SweepReport),
+}
+
+/// An entry of the part `routes`, unless a prefix before it was the same: hosts go before gateways, and gateways before
+/// services.
+fn route(builder: &mut Builder<'_>, prefix: Ipv4Net, action: &str, params: &[(&str, u128)]) {
+    let key = [("destination", Value::Lpm(prefix.network().to_bits().into(), prefix.prefix_len()))];
+    let key = [("vrf", Value::Exact(0)), key[0]];
+    if builder.is_free("routes", &key) {
+        builder.entry("routes", &key, action, params);
+    }
+}
+
+/// Slots from weights; routers in ascending order. `None` where the weights are not those of a choice.
+fn choice_of(mut weights: Vec<(NodeIndex, i32)>) -> Option<Choice> {
+    weights.sort_unstable();
+    let mut slots = Vec::with_capacity(SLOTS);
+    for (router, weight) in weights {
+        let weight = usize::try_from(weight).ok().filter(|weight| slots.len() + weight <= SLOTS)?;
+        slots.extend(std::iter::repeat_n(router, weight));
+    }
+    (slots.len() == SLOTS).then_some(Choice { slots, spread: Spread::default() })
 }
