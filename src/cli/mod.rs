@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 pub mod bench;
 pub mod check;
 pub mod demo;
+mod devices;
 mod duration;
 pub mod program;
 pub mod replay;

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::BadInput;
+use super::devices::devices;
 use crate::config::{Config, Topology};
 use crate::controller::Controller;
 use crate::controller::driver::{self, Clockwork, Publisher, Switchboard};
@@ -18,7 +19,8 @@ use crate::controller::recording::{self, Header};
 use crate::controller::view::View;
 use crate::northbound::{self, NorthState};
 use crate::southbound::openflow::{AgentSettings, Southbound, SouthboundSettings, pipeline};
-use crate::southbound::{Command, CommandError, WallClock};
+use crate::southbound::p4runtime::{P4Settings, P4Southbound};
+use crate::southbound::{Clock, Command, CommandError, EVENTS_MAX, Event, WallClock};
 use crate::types::Timestamp;
 use crate::wire::lldp::Key;
 
@@ -47,12 +49,7 @@ impl Program {
         // Whatever ends the program, or only this, ends its parts.
         let shutdown = shutdown.child_token();
         let http = northbound::listen(config.http_listen).await?;
-        let settings = SouthboundSettings {
-            agent: AgentSettings::default(),
-            mapping: pipeline::MAPPING,
-            clock: Arc::new(WallClock::default()),
-        };
-        let (southbound, events) = Southbound::listen(config.openflow_listen, settings)?;
+        let (sessions, events) = Sessions::start(config, &topology)?;
         let key = probe_key();
         let recording = match record {
             Some(path) => {
@@ -66,7 +63,7 @@ impl Program {
         let (publish, view) = watch::channel(Arc::new(controller.view(now)));
         let feed = Feed::new();
         let mut program = Self {
-            openflow: southbound.address(),
+            openflow: sessions.openflow.address(),
             http: http.local_addr().context("the HTTP listener has no address")?,
             view: view.clone(),
             feed: feed.clone(),
@@ -87,8 +84,8 @@ impl Program {
         program.tasks.spawn(async move { Ok(northbound::serve(http, state, stop).await?) });
         program.tasks.spawn(async move {
             let publisher = Publisher { view: publish, feed, recorder };
-            driver::run(controller, events, Sessions(&southbound), clockwork, publisher, shutdown).await;
-            southbound.shutdown().await;
+            driver::run(controller, events, &sessions, clockwork, publisher, shutdown).await;
+            sessions.shutdown().await;
             Ok(())
         });
         Ok(program)
@@ -112,12 +109,43 @@ impl Program {
     }
 }
 
-/// Commands towards OpenFlow sessions.
-struct Sessions<'s>(&'s Southbound);
+/// Sessions of both protocols.
+#[derive(Debug)]
+struct Sessions {
+    openflow: Southbound,
+    p4runtime: P4Southbound,
+}
 
-impl Switchboard for Sessions<'_> {
+impl Sessions {
+    /// Listens for OpenFlow switches and dials the P4Runtime switches of the topology; all events come by one queue.
+    fn start(config: &Config, topology: &Topology) -> anyhow::Result<(Self, mpsc::Receiver<Event>)> {
+        let clock: Arc<dyn Clock> = Arc::new(WallClock::default());
+        let devices = devices(topology)?;
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let settings = SouthboundSettings {
+            agent: AgentSettings::default(),
+            mapping: pipeline::MAPPING,
+            clock: Arc::clone(&clock),
+        };
+        let openflow = Southbound::listen_for(config.openflow_listen, settings, events.clone())?;
+        let settings = P4Settings::new(config.p4runtime.election_id.into(), config.p4runtime.role.clone(), clock);
+        let p4runtime = P4Southbound::start(devices, settings, events);
+        Ok((Self { openflow, p4runtime }, receiver))
+    }
+
+    async fn shutdown(self) {
+        self.openflow.shutdown().await;
+        self.p4runtime.shutdown().await;
+    }
+}
+
+impl Switchboard for &Sessions {
     fn send(&mut self, command: Command) {
-        match self.0.send(command) {
+        let sent = match self.p4runtime.serves(command.datapath()) {
+            true => self.p4runtime.send(command),
+            false => self.openflow.send(command),
+        };
+        match sent {
             // The session may have ended since the controller heard of it last; its end is on the way as an event.
             Ok(()) | Err(CommandError::NotConnected(_)) => {}
             Err(error @ CommandError::QueueFull(_)) => tracing::warn!(%error, "command dropped"),
