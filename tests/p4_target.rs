@@ -324,6 +324,41 @@ impl Drop for Process {
     }
 }
 
+/// Frames over veth pairs in a namespace of the test's own: a group leaves out the member whose link is down, and the switch
+/// does not hear itself.
+#[test]
+fn links_of_interfaces_are_watched() {
+    let missing = skip::not_root().or_else(|| skip::missing_program(&["unshare", "ip"]));
+    if !skip::require("p4runtime", missing.or_else(|| self::missing("p4.v1.p4runtime_pb2"))) {
+        return;
+    }
+    let python = in_repository("target/peers/bin/python3");
+    let output = Command::new("unshare")
+        .arg("--net")
+        .arg(if python.is_file() { python } else { "python3".into() })
+        .arg(in_repository("tests/p4target/wires.py"))
+        .args([env!("CARGO_BIN_EXE_foreshadow"), "switch", "--protocol", "p4runtime"])
+        .output()
+        .expect("unshare starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: serde_json::Value = serde_json::from_slice(&output.stdout).expect("is JSON");
+    println!("{seen}");
+    let frames = |phase: &str| ["2", "3"].map(|port| seen[phase][port].as_u64().expect("a count"));
+    for phase in ["both", "far end of 2 up"] {
+        let [two, three] = frames(phase);
+        assert!(two + three == 200 && two.min(three) > 60, "{phase}: {two}:{three}");
+    }
+    assert_eq!(frames("far end of 2 down"), [0, 200]);
+    // The carrier is looked at every 50 ms.
+    for phase in ["far end of 2 down, ms", "far end of 2 up, ms"] {
+        assert!(seen[phase].as_u64().is_some_and(|millis| millis < 2_000), "{phase}: {}", seen[phase]);
+    }
+    let counted = |port: &str| seen["counted"][port].as_u64().expect("a count");
+    assert!(counted("1") >= seen["sent"].as_u64().expect("a count"), "none is lost");
+    // Not zero: the kernels of the far ends look for neighbours.
+    assert!(counted("2") + counted("3") < 60, "its own frames are not received");
+}
+
 fn transcript(process: &Process) -> String {
     let output = python("transcript.py", &[&process.address, &DEVICE.to_string()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
