@@ -130,7 +130,7 @@ pub fn difference(held: &P4State, wanted: &P4State, schema: &Schema) -> Differen
     for (key, entity) in wanted.iter() {
         let rank = key.table().map(|table| wanted.rank(table)).unwrap_or_default();
         match held.get(key) {
-            Some(now) if same(now, entity) => unchanged += 1,
+            Some(now) if same(now, entity, held.uniform_watches) => unchanged += 1,
             None if !key.always_there() => {
                 let level = match key {
                     EntityKey::Entry { .. } => Level::InsertEntries(rank),

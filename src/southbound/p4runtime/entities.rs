@@ -92,6 +92,8 @@ pub struct P4State {
     entities: BTreeMap<EntityKey, v1::Entity>,
     /// Order of tables; see [`P4State::set_rank`].
     ranks: BTreeMap<u32, u16>,
+    /// The switch told this, and members of one group that watch different ports were not among it.
+    pub(super) uniform_watches: bool,
 }
 
 impl P4State {
@@ -274,6 +276,7 @@ impl Scope {
                 Some(_) | None => foreign += 1,
             }
         }
+        state.uniform_watches = !state.entities.values().any(spelling::has_different_watches);
         (state, foreign)
     }
 }

@@ -220,19 +220,37 @@ pub(super) fn with_numbered_ports(mut entity: v1::Entity) -> v1::Entity {
     entity
 }
 
+/// Whether members of a group watch different ports, or some a port and some none.
+pub(super) fn has_different_watches(entity: &v1::Entity) -> bool {
+    let Some(Kind::ActionProfileGroup(group)) = &entity.entity else { return false };
+    group.members.windows(2).any(|pair| pair[0].watch_kind != pair[1].watch_kind)
+}
+
 /// Whether a switch that holds the one has what the other asks for. The size of a group is fixed when it is made, and a
-/// direct meter that nobody asked for may say what it likes.
-pub(super) fn same(held: &v1::Entity, wanted: &v1::Entity) -> bool {
+/// direct meter that nobody asked for may say what it likes. `uniform_watches`: the switch may be one that tells the port of
+/// one member for all.
+pub(super) fn same(held: &v1::Entity, wanted: &v1::Entity, uniform_watches: bool) -> bool {
     if held == wanted {
         return true;
     }
     match (&held.entity, &wanted.entity) {
         (Some(Kind::ActionProfileGroup(held)), Some(Kind::ActionProfileGroup(wanted))) => {
-            held.members == wanted.members
+            held.members == wanted.members || uniform_watches && told_one_watch(&held.members, &wanted.members)
         }
         (Some(Kind::TableEntry(held)), Some(Kind::TableEntry(wanted))) if wanted.meter_config.is_none() => {
             held.meter_config.is_some() && v1::TableEntry { meter_config: None, ..held.clone() } == *wanted
         }
         _ => false,
     }
+}
+
+/// BMv2 tells the watched port of the last member for every member of a group. What was told can be what is wanted if the
+/// port is one member's.
+fn told_one_watch(held: &[v1::action_profile_group::Member], wanted: &[v1::action_profile_group::Member]) -> bool {
+    let Some(told) = held.first().map(|member| &member.watch_kind) else { return false };
+    let weights = |member: &v1::action_profile_group::Member| (member.member_id, member.weight);
+    held.len() > 1
+        && held.iter().map(weights).eq(wanted.iter().map(weights))
+        && held.iter().all(|member| member.watch_kind == *told)
+        && wanted.iter().any(|member| member.watch_kind == *told)
 }

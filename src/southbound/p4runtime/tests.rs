@@ -105,7 +105,7 @@ fn what_means_the_same_is_the_same() {
     for (told, wanted) in pairs {
         let (told, wanted) = (normal(told).unwrap(), normal(wanted).unwrap());
         assert_eq!(told.0, wanted.0);
-        assert!(same(&told.1, &wanted.1), "{told:?}\n{wanted:?}");
+        assert!(same(&told.1, &wanted.1, false), "{told:?}\n{wanted:?}");
     }
 }
 
@@ -125,7 +125,7 @@ fn what_means_something_else_is_another() {
     let state: P4State = keys.iter().cloned().collect();
     assert_eq!((state.len(), state.made()), (keys.len(), keys.len() - 1));
 
-    let differ = |a: v1::Entity, b: v1::Entity| !same(&normal(a).unwrap().1, &normal(b).unwrap().1);
+    let differ = |a: v1::Entity, b: v1::Entity| !same(&normal(a).unwrap().1, &normal(b).unwrap().1, false);
     assert!(differ(group(&[(1, 1, None)], 0), group(&[(1, 2, None)], 0)));
     assert!(differ(group(&[(1, 1, None)], 0), group(&[(1, 1, Some(WatchKind::Watch(2)))], 0)));
     assert!(differ(table(entry(vec![], act())), table(entry(vec![], Does::ActionProfileGroupId(1)))));
@@ -135,6 +135,28 @@ fn what_means_something_else_is_another() {
     };
     assert!(differ(limited(1), limited(2)));
     assert!(!differ(limited(1), table(entry(vec![], act()))), "a meter that nobody asked for");
+}
+
+/// BMv2 tells one member's port for all of a group.
+#[test]
+fn a_switch_that_tells_one_watched_port_for_all_is_believed_as_far_as_that_goes() {
+    let watch = |port| Some(WatchKind::Watch(port));
+    let asked = Scope::of(&[group(&[], 0)]);
+    let wanted: P4State = [group(&[(1, 1, watch(1)), (2, 1, watch(2)), (9, 1, None)], 0)].into_iter().collect();
+    let cases = [
+        (vec![(1, 1, None), (2, 1, None), (9, 1, None)], true),
+        (vec![(1, 1, watch(2)), (2, 1, watch(2)), (9, 1, watch(2))], true),
+        (vec![(1, 1, watch(3)), (2, 1, watch(3)), (9, 1, watch(3))], false),
+        (vec![(1, 2, None), (2, 1, None), (9, 1, None)], false),
+        (vec![(1, 1, None), (2, 1, None)], false),
+        // This one tells them apart, so that it is believed.
+        (vec![(1, 1, watch(1)), (2, 1, None), (9, 1, None)], false),
+    ];
+    for (told, expected) in cases {
+        let (held, _) = asked.held(vec![group(&told, 0)]);
+        let changes = difference(&held, &wanted, &schema());
+        assert_eq!(changes.is_empty(), expected, "{told:?}");
+    }
 }
 
 #[test]
