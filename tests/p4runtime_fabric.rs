@@ -3,7 +3,8 @@
 // Helpers of tests may fail as tests do.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,7 +12,6 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::skip;
 use foreshadow::fabric::p4::server::{self, SharedTarget};
 use foreshadow::fabric::p4::target::{Behaviour, Target, TargetSettings};
 use foreshadow::fabric::wires::Wires;
