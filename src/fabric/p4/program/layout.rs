@@ -93,6 +93,8 @@ impl Kind {
             let (name, width, is_signed) = match parts {
                 [Value::String(name), width] => (name, width, false),
                 [Value::String(name), width, Value::Bool(is_signed), ..] => (name, width, *is_signed),
+                // Some compilers write the flag as 0 or 1.
+                [Value::String(name), width, Value::Number(flag), ..] => (name, width, flag.as_u64() != Some(0)),
                 _ => return Err(format!("expected a field's name and width, came {}", show(field))),
             };
             let bits = width.as_u64().and_then(|bits| u32::try_from(bits).ok());
