@@ -162,7 +162,7 @@ impl Layout {
         let first = self.fields.len();
         let bits: u32 = of.fields.iter().filter_map(|(_, width, _)| *width).sum();
         check_size("fields", self.fields.len() + of.fields.len(), 1 << 16)?;
-        if bits % 8 != 0 {
+        if !bits.is_multiple_of(8) {
             return Err(format!("expected a header of whole bytes, came one of {bits} bits"));
         }
         let mut variable = None;
