@@ -460,7 +460,13 @@ pub const MAPPING_LIMITS: Section = Section {
     path: "limits",
     about: "",
     keys: &[
-        may("sweep_slots", "slots", "4096", "1 to 4,096", "Most slots of one sweep."),
+        may(
+            "sweep_slots",
+            "slots",
+            "4096",
+            "64 to 4,096",
+            "Most slots of one sweep; rounded down to a multiple of 64.",
+        ),
         may(
             "watched",
             "which",

@@ -13,6 +13,8 @@ const VERSION: u64 = 1;
 /// Ports of v1model have 9 bits; other targets have wider ones.
 const CPU_PORT_MAX: u64 = u32::MAX as u64;
 const SWEEP_SLOTS: u64 = 4_096;
+/// Programs look at several slots in one pass, up to so many; sweeps are whole multiples of it.
+const SWEEP_STEP: u64 = 64;
 
 /// The files beside a mapping.
 struct Beside {
@@ -78,7 +80,7 @@ fn read(
     let cpu_session = reader.integer(fields.get("cpu_session"), "cpu_session", 1..=u64::from(u16::MAX));
     let limits = fields.get("limits").and_then(|tree| reader.object(tree, &schema::MAPPING_LIMITS));
     let sweep_slots = limits.as_ref().and_then(|limits| limits.get("sweep_slots"));
-    let sweep_slots = reader.integer(sweep_slots, "sweep_slots", 1..=SWEEP_SLOTS).unwrap_or(SWEEP_SLOTS);
+    let sweep_slots = reader.integer(sweep_slots, "sweep_slots", SWEEP_STEP..=SWEEP_SLOTS).unwrap_or(SWEEP_SLOTS);
     let watched = limits.as_ref().and_then(|limits| limits.get("watched"));
     let groups_may_be_empty = reader.parsed(watched, "watched", "all or all-but-one", |text| match text {
         "all" => Some(true),
@@ -108,7 +110,7 @@ fn read(
         counters,
         connection_slots: connection_slots?,
         pin_slots: pin_slots?,
-        sweep_slots: narrow(sweep_slots),
+        sweep_slots: narrow(sweep_slots - sweep_slots % SWEEP_STEP),
         groups_may_be_empty: groups_may_be_empty.unwrap_or(true),
         parts: parts?,
         info,
