@@ -55,22 +55,22 @@ class P4Switch(Switch):
         self.device, self.address, self.program, self.folder = device, address, program, folder
         self.process = None
 
-    def ports(self):
+    def interfaces(self):
         return {port: interface.name for port, interface in sorted(self.intfs.items()) if port > 0}
 
     def command(self):
         if Path(self.program).name == BMV2:
-            interfaces = [word for port, name in self.ports().items() for word in ("-i", f"{port}@{name}")]
+            interfaces = [word for port, name in self.interfaces().items() for word in ("-i", f"{port}@{name}")]
             target = ["--cpu-port", str(CPU_PORT), "--grpc-server-addr", self.address]
             return [self.program, "--no-p4", "--device-id", str(self.device), *interfaces, "--", *target]
         file = Path(self.folder) / f"{self.name}.yaml"
-        ports = [{"number": port, "interface": name} for port, name in self.ports().items()]
+        ports = [{"number": port, "interface": name} for port, name in self.interfaces().items()]
         settings = {"device": self.device, "listen": self.address, "cpu_port": CPU_PORT, "ports": ports}
         file.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
         return [self.program, "switch", "--protocol", "p4runtime", "--config", str(file)]
 
     def start(self, controllers):
-        for name in self.ports().values():
+        for name in self.interfaces().values():
             # What hardware would do to checksums and segments, nobody does here.
             subprocess.run(["ethtool", "-K", name, *"tx off rx off sg off tso off gso off gro off".split()],
                            check=True, stdout=subprocess.DEVNULL)
