@@ -459,6 +459,67 @@ fn p4runtime_shell_writes_the_fabrics_program() {
     assert_shows(&shown, &counts);
 }
 
+/// A fabric of which only the third-stage switch is there.
+const BESIDE: &str = r#"version: 1
+nodes:
+  - {id: o1, stage: outside, dpid: 1}
+  - {id: r1, stage: first, dpid: 2, capacity_connections: 100}
+  - {id: r2, stage: first, dpid: 4, capacity_connections: 100}
+  - {id: t1, stage: third, protocol: p4runtime, device: 3, address: "ADDRESS"}
+links:
+  - {a: "o1:1", b: "r1:1"}
+  - {a: "o1:2", b: "r2:1"}
+  - {a: "r1:2", b: "t1:1"}
+  - {a: "r2:2", b: "t1:2"}
+services:
+  - {id: web, prefixes: [198.51.100.0/24], shares: {r1: 3, r2: 1}, outside: [o1]}
+hosts:
+  - {id: h1, address: 10.1.1.1/24, mac: "02:00:00:00:00:07", gateway: 10.1.1.254, attach: "t1:3"}
+"#;
+
+/// The released controller writes, p4runtime-shell reads beside it.
+#[test]
+fn p4runtime_shell_reads_what_the_controller_wrote() {
+    if !skip::require("p4runtime", missing("p4runtime_sh.shell")) {
+        return;
+    }
+    let process = Process::emulated();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let topology = BESIDE.replace("ADDRESS", &process.address);
+    std::fs::write(folder.path().join("topology.yaml"), topology).expect("writes");
+    let file = folder.path().join("controller.yaml");
+    let settings = "topology: topology.yaml\nhttp_listen: 127.0.0.1:0\nopenflow_listen: 127.0.0.1:0\n";
+    std::fs::write(&file, settings).expect("writes");
+    let mut controller = Command::new(env!("CARGO_BIN_EXE_foreshadow"));
+    controller.args(["run", "--config"]).arg(&file).stderr(Stdio::null());
+    let _controller = Process { child: controller.spawn().expect("it starts"), address: String::new(), _file: None };
+    // It waits a while for the switches that never come.
+    let since = Instant::now();
+    let shown = loop {
+        let read = python("shell.py", &[&process.address, &DEVICE.to_string()]);
+        let shown = String::from_utf8_lossy(&read.stdout).into_owned();
+        if shown.contains("== Forward.choice: 1\n") {
+            break shown;
+        }
+        assert!(since.elapsed() < PATIENCE, "nothing was written: {shown}{}", String::from_utf8_lossy(&read.stderr));
+    };
+    println!("{shown}");
+    let counts = [
+        // The host, its gateway, the service.
+        ("Forward.routes", 3),
+        ("Forward.gateways", 1),
+        ("Forward.chosen", 2),
+        ("Forward.indirection", 2),
+        ("members of Forward.routers", 256),
+        ("groups of Forward.routers", 1),
+        ("clone sessions", 1),
+    ];
+    assert_shows(&shown, &counts);
+    // The shares of r1, index 2, and r2, index 3, in slots.
+    let weights = |text: &str| shown.lines().any(|line| line.starts_with("group_id:") && line.contains(text));
+    assert!(weights("weight: 192") && weights("weight: 64") && !weights("weight: 128"), "{shown}");
+}
+
 #[test]
 fn p4runtime_shell_at_bmv2_reads_the_same() {
     let missing = skip::missing_program(&["simple_switch_grpc"]).or_else(|| missing("p4runtime_sh.shell"));
