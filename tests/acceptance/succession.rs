@@ -47,16 +47,25 @@ pub fn the_higher_writes_and_the_lower_takes_over(kind: Kind) {
     let quiet: BTreeMap<String, u64> =
         first.iter().map(|(id, sent)| (id.clone(), if id == RENEWED { 0 } else { *sent })).collect();
     assert_eq!(by_low, quiet, "the lower must not write");
-    // It reads: what the routers hold, it tells as well.
-    wait_for("the lower knows of the connections", PATIENCE, || {
-        let occupied = sum(&loads(&low)?, "occupied");
-        if occupied == 30.0 { Ok(()) } else { Err(format!("{occupied} slots taken")) }
-    });
+    // It reads: counters are for everybody, only a sweep is an act.
+    let new_per_s = |what: &str, wanted: fn(f64) -> bool| {
+        wait_for(what, PATIENCE, || {
+            let rate = sum(&loads(&low)?, "new_per_s");
+            if wanted(rate) { Ok(()) } else { Err(format!("{rate} new connections a second")) }
+        });
+    };
+    new_per_s("the lower reads that nothing is new", |rate| rate == 0.0);
+    assert_eq!(count(&holder.ask("open 10 0", PATIENCE), "opened"), 40);
+    new_per_s("the lower reads what is new", |rate| rate > 0.0);
 
     high.kill();
     role_becomes(&low, "master");
     ready(&low);
-    assert_eq!(count(&holder.ask("open 20 0", PATIENCE), "opened"), 50);
+    assert_eq!(count(&holder.ask("open 20 0", PATIENCE), "opened"), 60);
+    wait_for("the lower knows of every connection", PATIENCE, || {
+        let occupied = sum(&loads(&low)?, "occupied");
+        if occupied == 60.0 { Ok(()) } else { Err(format!("{occupied} slots taken")) }
+    });
     let checked = holder.ask("check", PATIENCE);
     assert_eq!((count(&checked, "resets"), count(&checked, "stalls")), (0, 0), "{checked}");
     let seen = watch.seen(7000);
@@ -69,7 +78,7 @@ pub fn the_higher_writes_and_the_lower_takes_over(kind: Kind) {
     );
     assert_eq!(sent(&low), quiet, "what the dead one left was right");
     assert_eq!(fabric.holdings(), held);
-    assert_eq!((seen.total(), seen.moved.len(), seen.resets), (50, 0, 0));
+    assert_eq!((seen.total(), seen.moved.len(), seen.resets), (60, 0, 0));
 }
 
 fn switches(controller: &Controller) -> Result<Vec<Value>, String> {
