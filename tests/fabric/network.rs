@@ -183,15 +183,18 @@ impl Fabric {
 
     /// What each switch holds, whatever wrote it.
     pub fn holdings(&self) -> BTreeMap<String, p4::Holdings> {
-        let held = |node: NodeSpec| {
-            let held = if node.kind.speaks_p4() {
-                p4::holdings(&node).unwrap_or_else(|error| panic!("{error}"))
-            } else {
-                p4::Holdings { entries: self.flows(&node.id), groups: self.groups(&node.id) }
-            };
-            (node.id, held)
-        };
+        let held =
+            |node: NodeSpec| (node.id.clone(), self.holdings_of(&node.id).unwrap_or_else(|error| panic!("{error}")));
         self.spec.nodes().into_iter().map(held).collect()
+    }
+
+    /// The same of one switch; a P4Runtime switch may have no program yet.
+    pub fn holdings_of(&self, node: &str) -> Result<p4::Holdings, String> {
+        let node = self.spec.node(node);
+        if node.kind.speaks_p4() {
+            return p4::holdings(&node);
+        }
+        Ok(p4::Holdings { entries: self.flows(&node.id), groups: self.groups(&node.id) })
     }
 
     fn start_hosts(&self) {

@@ -114,13 +114,16 @@ fn connections(
         return None;
     }
     for (owner, region) in regions {
-        let mut occupied = 0;
+        let (mut occupied, mut freed) = (0, 0);
         for (_, end) in parts(mapping, region) {
             let report = by_end.get(&(owner.0, end))?;
             counted.closing += u64::from(report.closing);
             occupied = u64::from(report.occupied);
+            freed += u64::from(report.freed);
         }
-        counted.occupied += occupied;
+        // What was dead held its slot against new connections until this sweep came.
+        counted.occupied += (occupied + freed).min(occupied.max(u64::from(region.capacity)));
+        counted.closing += freed;
     }
     counted.closing = counted.closing.min(counted.occupied);
     Some(counted)
