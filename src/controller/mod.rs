@@ -18,7 +18,7 @@ use crate::network::{LinkState, WiredLink};
 use crate::plan::{Choice, Generation, Place, Station};
 use crate::policy::decision::RouterDecision;
 use crate::policy::engine::{CycleOutcome, Engine};
-use crate::southbound::{Command, Event};
+use crate::southbound::{Command, Event, SessionRole};
 use crate::telemetry::Telemetry;
 use crate::types::{DatapathId, NodeId, NodeIndex, PortNo, Timestamp};
 use crate::wire::lldp::Key;
@@ -205,6 +205,9 @@ impl Controller {
             }
             Event::RoundTrip { datapath, us } => self.discovery.round_trip(datapath, us),
             Event::SessionStatus { datapath, status } => {
+                if status.role == SessionRole::Slave {
+                    self.discovery.stands_by(datapath, now);
+                }
                 if let Some(session) = self.switches.get_mut(&datapath).and_then(|switch| switch.session.as_mut()) {
                     session.status = Some(Arc::from(status));
                 }

@@ -26,10 +26,9 @@ use declared::Declared;
 use pace::Pace;
 use wires::{Least, Wires};
 
-/// So many intervals without a probe, and a link is no longer seen: two may be lost on a busy switch.
+/// So many intervals without a probe, and a link is no longer seen.
 pub const HOLD_INTERVALS: u32 = 3;
-/// A silent link between bridges is remembered for so many: its ports must not be taken for edges at once, or a busy
-/// controller would flood a fabric in circles.
+/// A silent link between bridges is remembered for so many: ports taken for edges too soon would flood in circles.
 pub const MEMORY_INTERVALS: u32 = 12;
 /// A port that is up for so long at a switch that listens, without a probe from another switch, faces stations: two probes
 /// were sent by then, and answered at once by whoever heard them.
@@ -239,11 +238,15 @@ impl Discovery {
     }
 
     pub fn switch_down(&mut self, datapath: DatapathId, now: Timestamp) {
-        if let Some(switch) = self.switches.get_mut(&datapath) {
-            switch.connected = false;
-            switch.since = now;
-            self.pace.pause_all(datapath);
-        }
+        let Some(switch) = self.switches.get_mut(&datapath) else { return };
+        (switch.connected, switch.since) = (false, now);
+        self.pace.pause_all(datapath);
+    }
+
+    /// Another controller hears what this switch hears: silence says nothing of its wires.
+    pub fn stands_by(&mut self, datapath: DatapathId, now: Timestamp) {
+        let backup = self.switches.get_mut(&datapath).filter(|switch| switch.connected);
+        backup.into_iter().for_each(|switch| switch.since = now);
     }
 
     /// Returns whether a link may have changed its state.
