@@ -207,6 +207,24 @@ fn a_session_that_is_lost_leaves_the_wires_as_they_were_for_a_while() {
 }
 
 #[test]
+fn a_backup_hears_nothing_and_doubts_nothing() {
+    let mut fabric = Wiring::new(clos(), &clos());
+    fabric.connect_all();
+    fabric.exchange();
+    fabric.wires.clear();
+    for _ in 0..60 {
+        fabric.run(1);
+        for node in fabric.topology.nodes.clone() {
+            fabric.discovery.stands_by(node.datapath, fabric.now);
+        }
+    }
+    let link = fabric.link("t1", "s1");
+    assert_eq!((link.state, link.trust), (LinkState::Up, Trust::Good), "another controller hears its probes");
+    fabric.run(16);
+    assert_eq!(fabric.link("t1", "s1").trust, Trust::Doubtful, "it has been primary for three intervals");
+}
+
+#[test]
 fn wrong_wires_are_told_by_both_ends() {
     // t1's two uplinks are crossed, and a spare port of t3 leads to a spare one of s2.
     let wired = read(
