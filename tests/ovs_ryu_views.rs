@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// os-ken sees every link within a few seconds; now and then it misses one direction of one for good, and is asked anew.
 /// What is measured against it is ours, which has to be whole the first time.
 const PEER_PATIENCE: Duration = Duration::from_secs(12);
+/// Mininet's switches wait up to 8 s before they connect again, and its hosts speak every 8 s.
+const PEER_PATIENCE_MININET: Duration = Duration::from_secs(40);
 
 /// A Python that has os-ken with its topology application.
 fn python() -> Result<&'static str, String> {
@@ -68,6 +70,27 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// A peer that sees `what`, started anew as often as it misses a link, and its answer.
+fn peer_that(
+    python: &str,
+    what: &str,
+    patience: Duration,
+    mut sees: impl FnMut(&mut Peer) -> Result<Value, String>,
+) -> (Peer, Value) {
+    let mut peer = Peer::start(python, 6653);
+    let mut begun = Instant::now();
+    let answer = wait_for(what, 3 * PATIENCE, || {
+        let answer = sees(&mut peer);
+        if answer.is_err() && begun.elapsed() > patience {
+            println!("os-ken begins anew: {answer:?}");
+            peer.stop();
+            (peer, begun) = (Peer::start(python, 6653), Instant::now());
+        }
+        answer
+    });
+    (peer, answer)
 }
 
 fn ours(controller: &Controller) -> Result<Value, String> {
@@ -141,19 +164,10 @@ fn ovs_ryu_views_of_a_fabric_are_os_kens() {
         }
         drop(controller);
 
-        let python = python.expect("found above");
-        let mut peer = Peer::start(python, 6653);
-        let mut begun = Instant::now();
-        wait_for("every switch and link in os-ken's views", 3 * PATIENCE, || {
-            let whole =
-                complete(peer.views(), [counts[0], counts[1], 0]).or_else(|_| complete(peer.views(), counts)).map(drop);
-            if whole.is_err() && begun.elapsed() > PEER_PATIENCE {
-                println!("os-ken begins anew: {whole:?}");
-                peer.stop();
-                (peer, begun) = (Peer::start(python, 6653), Instant::now());
-            }
-            whole
-        });
+        let (mut peer, _) =
+            peer_that(python.expect("found above"), "every switch and link in os-ken's views", PEER_PATIENCE, |peer| {
+                complete(peer.views(), [counts[0], counts[1], 0]).or_else(|_| complete(peer.views(), counts))
+            });
         speak();
         let theirs = wait_for("every host in os-ken's views", PATIENCE, || complete(peer.views(), counts));
         same(&seen, &theirs);
@@ -233,8 +247,8 @@ fn ovs_ryu_views_of_mininet_are_os_kens() {
             complete(ours(&controller), counts)
         });
         drop(controller);
-        let mut peer = Peer::start(python.expect("found above"), 6653);
-        let theirs = wait_for("every switch, link and host in os-ken's views", PATIENCE, || {
+        let everything = "every switch, link and host in os-ken's views";
+        let (_peer, theirs) = peer_that(python.expect("found above"), everything, PEER_PATIENCE_MININET, |peer| {
             mininet.speak();
             complete(peer.views(), counts)
         });
