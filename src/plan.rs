@@ -124,6 +124,20 @@ pub struct RouterPlan {
     pub hosts: Vec<(Ipv4Addr, NodeIndex)>,
     /// Where destinations outside live: prefix, outside switches (equal share).
     pub destinations: Vec<(Ipv4Net, Vec<NodeIndex>)>,
+    /// Whose connections' changes are copied to whom: by owner (this router, and those it stands in for), the shadows and
+    /// the mirror ports to them.
+    #[serde(default)]
+    pub mirrors: BTreeMap<NodeIndex, Vec<MirrorTo>>,
+    /// Mirror ports from which copies of an owner's connections are taken.
+    #[serde(default)]
+    pub replicas: BTreeMap<NodeIndex, Vec<PortNo>>,
+}
+
+/// Where changes are copied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MirrorTo {
+    pub shadow: NodeIndex,
+    pub port: PortNo,
 }
 
 /// A switch without a stage. Stations are learned on [`DatapathPlan::edge_ports`] alone.

@@ -111,6 +111,8 @@ fn plans(wish: &Wish) -> Vec<DatapathPlan> {
                 outside_ports: vec![PortNo(1)],
                 stands_in_for: Vec::new(),
                 hosts: vec![(H1, ACCESS), (H2, ACCESS)],
+                mirrors: std::collections::BTreeMap::new(),
+                replicas: std::collections::BTreeMap::new(),
                 destinations: vec![("0.0.0.0/0".parse().expect("a prefix"), vec![OUTSIDE])],
             }),
         )

@@ -89,6 +89,8 @@ fn plans(slots_of_first: usize) -> Vec<DatapathPlan> {
         outside_ports: vec![PortNo(1)],
         stands_in_for: vec![ROUTERS[1]],
         hosts: (1..40).map(|n| (Ipv4Addr::new(10, 0, 0, n + 1), ACCESS)).collect(),
+        mirrors: std::collections::BTreeMap::new(),
+        replicas: std::collections::BTreeMap::new(),
         destinations: vec![("0.0.0.0/0".parse().expect("a prefix"), vec![OUTSIDE])],
     };
     vec![

@@ -216,6 +216,8 @@ fn router() -> DatapathPlan {
         outside_ports: vec![PortNo(2), PortNo(3)],
         stands_in_for: vec![ROUTERS[1]],
         hosts: vec![(Ipv4Addr::new(10, 1, 0, 10), ACCESS)],
+        mirrors: std::collections::BTreeMap::new(),
+        replicas: std::collections::BTreeMap::new(),
         destinations: vec![
             ("198.51.100.10/32".parse().unwrap(), vec![OUTSIDE[0]]),
             ("0.0.0.0/0".parse().unwrap(), OUTSIDE.to_vec()),

@@ -99,6 +99,7 @@ impl Ring {
                 self.frames.push(command);
                 None
             }
+            about_connections => unreachable!("bridges hold none: {about_connections:?}"),
         }
     }
 

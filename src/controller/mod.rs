@@ -216,6 +216,13 @@ impl Controller {
                 output.tell("connection-refused", None, format!("{peer}: {reason}"));
             }
             Event::Reading { datapath, reading } => self.reading(datapath, reading, now, output),
+            // Nobody asks for them yet.
+            Event::Connections { .. }
+            | Event::ConnectionsWritten { .. }
+            | Event::ConnectionsReplayed { .. }
+            | Event::ConnectionsDigest { .. }
+            | Event::CopiesSwept { .. }
+            | Event::ConnectionsFailed { .. } => {}
             Event::ConnectionEnded { datapath, ended } => self.telemetry.ended(now, datapath, &ended),
             Event::Installed { datapath, generation, counts } => {
                 self.discovery.listens(datapath, true, now);

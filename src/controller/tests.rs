@@ -108,7 +108,7 @@ impl Fabric {
                 let (datapath, in_port) = self.other_end(datapath, port)?;
                 Some(Event::PacketIn { datapath, in_port, data })
             }
-            Command::Flood { .. } => None,
+            _ => None,
         }
     }
 

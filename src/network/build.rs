@@ -9,7 +9,9 @@ use super::hosts::Hosts;
 use super::paths::{Paths, Shadows};
 use super::{LinkState, WiredLink};
 use crate::config::{LinkKind, Node, Stage, Topology};
-use crate::plan::{AccessPlan, BridgePlan, Choice, DatapathPlan, OutsidePlan, RolePlan, RouterPlan, ServiceSlots};
+use crate::plan::{
+    AccessPlan, BridgePlan, Choice, DatapathPlan, MirrorTo, OutsidePlan, RolePlan, RouterPlan, ServiceSlots,
+};
 use crate::types::{NodeIndex, PortNo, ServiceId};
 
 /// Everything that plans are made from.
@@ -82,6 +84,7 @@ fn router(fabric: &Fabric<'_>, node: &Node) -> RouterPlan {
     // A router that stands in already goes on doing so, even where it is no longer a favourite shadow.
     stands_in_for.extend(fabric.stand_ins.iter().filter(|(_, now)| **now == node.index).map(|(router, _)| *router));
     stands_in_for.remove(&node.index);
+    let (mirrors, replicas) = replication(fabric, node);
     RouterPlan {
         capacity_connections: settings.capacity_connections,
         idle_timeout_s: settings.idle_timeout_s,
@@ -92,7 +95,39 @@ fn router(fabric: &Fabric<'_>, node: &Node) -> RouterPlan {
         stands_in_for: stands_in_for.into_iter().collect(),
         hosts: hosts_at(fabric, Stage::Access),
         destinations: destinations(fabric),
+        mirrors,
+        replicas,
     }
+}
+
+type Mirrors = BTreeMap<NodeIndex, Vec<MirrorTo>>;
+type Replicas = BTreeMap<NodeIndex, Vec<PortNo>>;
+
+/// Everyone who keeps the connections of an owner copies their changes to everyone else who does, where a mirror link
+/// joins the two: so whoever stands in next knows them too, and the owner learns them back when it returns.
+fn replication(fabric: &Fabric<'_>, node: &Node) -> (Mirrors, Replicas) {
+    let mut neighbours: BTreeMap<NodeIndex, PortNo> = BTreeMap::new();
+    let mirror_links = fabric.links.iter().filter(|link| link.kind == LinkKind::Mirror);
+    for link in mirror_links.filter(|link| link.state != LinkState::Undeclared) {
+        if let Some((Some(port), other)) = link.seen_from(node.index) {
+            neighbours.entry(other).or_insert(port);
+        }
+    }
+    let (mut mirrors, mut replicas) = (Mirrors::new(), Replicas::new());
+    for (owner, shadows) in fabric.shadows {
+        let keepers: BTreeSet<NodeIndex> =
+            shadows.iter().chain([owner]).chain(fabric.stand_ins.get(owner)).copied().collect();
+        if !keepers.contains(&node.index) {
+            continue;
+        }
+        let others = keepers.iter().filter_map(|keeper| Some((*keeper, *neighbours.get(keeper)?)));
+        let others: Vec<MirrorTo> = others.map(|(shadow, port)| MirrorTo { shadow, port }).collect();
+        if !others.is_empty() {
+            replicas.insert(*owner, others.iter().map(|other| other.port).collect());
+            mirrors.insert(*owner, others);
+        }
+    }
+    (mirrors, replicas)
 }
 
 /// Servers by their own address, everything else by the prefixes of the services; longest prefix first.

@@ -1,6 +1,7 @@
 //! Sessions with switches. Upper layers see one vocabulary for every protocol: [`Event`] in, [`Command`] out.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -81,6 +82,48 @@ pub enum Event {
         datapath: DatapathId,
         ended: ConnectionEnded,
     },
+    /// Answer to [`Command::ReadConnections`]: everything that the switch holds of this owner.
+    Connections {
+        datapath: DatapathId,
+        owner: NodeIndex,
+        connections: Vec<Connection>,
+    },
+    /// Answer to [`Command::WriteConnections`].
+    ConnectionsWritten {
+        datapath: DatapathId,
+        owner: NodeIndex,
+        added: u64,
+        removed: u64,
+    },
+    /// Answer to [`Command::ReplayConnections`]: records that left, and then number and digest of what the switch holds.
+    ConnectionsReplayed {
+        datapath: DatapathId,
+        owner: NodeIndex,
+        shadow: NodeIndex,
+        sent: u64,
+        count: u64,
+        digest: u64,
+    },
+    /// Answer to [`Command::DigestConnections`]: number and order-independent digest of what the switch holds of the owner.
+    ConnectionsDigest {
+        datapath: DatapathId,
+        owner: NodeIndex,
+        count: u64,
+        digest: u64,
+    },
+    /// Answer to [`Command::SweepCopies`]: copies that are in doubt from now on, or were forgotten.
+    CopiesSwept {
+        datapath: DatapathId,
+        owner: NodeIndex,
+        purged: bool,
+        copies: u64,
+    },
+    /// A command about the connections of this owner came to nothing.
+    ConnectionsFailed {
+        datapath: DatapathId,
+        owner: NodeIndex,
+        error: String,
+    },
     /// Everything up to this generation is in the switch, confirmed by a barrier.
     Installed {
         datapath: DatapathId,
@@ -102,6 +145,17 @@ pub enum Command {
     Install { datapath: DatapathId, generation: Generation, plan: Box<DatapathPlan> },
     /// Read the counters once; answered by one [`Event::Reading`].
     Collect { datapath: DatapathId },
+    /// Reads what the switch holds of an owner's connections; answered by [`Event::Connections`].
+    ReadConnections { datapath: DatapathId, owner: NodeIndex },
+    /// Adds and removes connections of an owner; answered by [`Event::ConnectionsWritten`].
+    WriteConnections { datapath: DatapathId, owner: NodeIndex, add: Vec<Connection>, remove: Vec<Connection> },
+    /// Sends everything of the owner out of the mirror port to the shadow; answered by [`Event::ConnectionsReplayed`].
+    ReplayConnections { datapath: DatapathId, owner: NodeIndex, shadow: NodeIndex },
+    /// Answered by [`Event::ConnectionsDigest`].
+    DigestConnections { datapath: DatapathId, owner: NodeIndex },
+    /// Before a replay: copies of the owner's connections are in doubt until it confirms them. After it: what it did not
+    /// confirm is forgotten (`purge`). Answered by [`Event::CopiesSwept`].
+    SweepCopies { datapath: DatapathId, owner: NodeIndex, purge: bool },
     PacketOut {
         datapath: DatapathId,
         port: PortNo,
@@ -123,10 +177,44 @@ impl Command {
         match self {
             Self::Install { datapath, .. }
             | Self::Collect { datapath }
+            | Self::ReadConnections { datapath, .. }
+            | Self::WriteConnections { datapath, .. }
+            | Self::ReplayConnections { datapath, .. }
+            | Self::DigestConnections { datapath, .. }
+            | Self::SweepCopies { datapath, .. }
             | Self::PacketOut { datapath, .. }
             | Self::Flood { datapath, .. } => *datapath,
         }
     }
+}
+
+impl Command {
+    /// The owner, where this is about the connections of one.
+    pub fn owner(&self) -> Option<NodeIndex> {
+        match self {
+            Self::ReadConnections { owner, .. }
+            | Self::WriteConnections { owner, .. }
+            | Self::ReplayConnections { owner, .. }
+            | Self::DigestConnections { owner, .. }
+            | Self::SweepCopies { owner, .. } => Some(*owner),
+            Self::Install { .. } | Self::Collect { .. } | Self::PacketOut { .. } | Self::Flood { .. } => None,
+        }
+    }
+}
+
+/// One connection as a first-stage switch holds it, its own or a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Connection {
+    pub client: Ipv4Addr,
+    pub server: Ipv4Addr,
+    pub client_port: u16,
+    pub server_port: u16,
+    /// As in the IPv4 header.
+    pub protocol: u8,
+    /// Its handshake is complete; true for anything but TCP.
+    pub established: bool,
+    /// A FIN or RST was seen.
+    pub closing: bool,
 }
 
 /// Why a command went nowhere.
@@ -233,6 +321,9 @@ pub struct PortCounters {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionEnded {
+    /// Whose it was, and which; `None` where the switch does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub which: Option<(NodeIndex, Connection)>,
     /// Lifetime without the time-out that ended the entry.
     pub duration_ms: u64,
     pub packets: u64,

@@ -20,8 +20,8 @@ fn rates_from_differences() {
     let mut router = RouterTelemetry::default();
     assert_eq!(router.reading(at(10), &reading(50, 5, 1_000, 7, 0)), Outcome::Base);
     assert_eq!(router.load(at(10), FRESH), None);
-    router.ended(at(11), &ConnectionEnded { duration_ms: 4_000, packets: 1, bytes: 1 });
-    router.ended(at(11), &ConnectionEnded { duration_ms: 8_000, packets: 1, bytes: 1 });
+    router.ended(at(11), &ConnectionEnded { which: None, duration_ms: 4_000, packets: 1, bytes: 1 });
+    router.ended(at(11), &ConnectionEnded { which: None, duration_ms: 8_000, packets: 1, bytes: 1 });
     assert_eq!(router.reading(at(12), &reading(60, 6, 1_100, 10, 5_000)), Outcome::Rates);
     let load = router.load(at(12), FRESH).expect("two readings");
     let expected = Load {
@@ -120,7 +120,7 @@ proptest! {
         let mut total = 0;
         for (time, occupied, admitted, refused, bytes) in steps {
             let now = Timestamp(time);
-            router.ended(now, &ConnectionEnded { duration_ms: admitted, packets: 0, bytes: 0 });
+            router.ended(now, &ConnectionEnded { which: None, duration_ms: admitted, packets: 0, bytes: 0 });
             router.reading(now, &reading(occupied, bytes, admitted, refused, bytes));
             let load = router.load;
             prop_assert!(load.active <= load.occupied && load.active >= 0.0);

@@ -123,6 +123,7 @@ fn reading(_: &DatapathPlan, bodies: &[MultipartReplyBody]) -> Reading {
 
 fn connection_ended(flow: &FlowRemoved) -> Option<ConnectionEnded> {
     (flow.cookie == LEARNED).then_some(ConnectionEnded {
+        which: None,
         duration_ms: u64::from(flow.duration_sec) * 1_000,
         packets: flow.packet_count,
         bytes: flow.byte_count,

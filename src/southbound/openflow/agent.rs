@@ -235,6 +235,16 @@ impl SwitchAgent {
             Command::PacketOut { port, data, .. } => {
                 self.packet_out(port::CONTROLLER, vec![Action::output(port)], data);
             }
+            Command::ReadConnections { datapath, owner } | Command::WriteConnections { datapath, owner, .. } => {
+                let error = "an OpenFlow switch does not do this yet".to_owned();
+                self.events.push_back(Event::ConnectionsFailed { datapath, owner, error });
+            }
+            Command::ReplayConnections { datapath, owner, .. }
+            | Command::DigestConnections { datapath, owner }
+            | Command::SweepCopies { datapath, owner, .. } => {
+                let error = "an OpenFlow switch does not sweep".to_owned();
+                self.events.push_back(Event::ConnectionsFailed { datapath, owner, error });
+            }
             Command::Flood { in_port, data, .. } => self.packet_out(in_port, (self.mapping.flood)(), data),
         }
         self.settle(now);

@@ -335,6 +335,14 @@ impl P4Session {
                 _ => self.events.push_back(Event::Reading { datapath, reading: Reading::default() }),
             },
             Command::PacketOut { port, data, .. } => self.packet_out(port, data),
+            Command::ReadConnections { datapath, owner }
+            | Command::WriteConnections { datapath, owner, .. }
+            | Command::ReplayConnections { datapath, owner, .. }
+            | Command::DigestConnections { datapath, owner }
+            | Command::SweepCopies { datapath, owner, .. } => {
+                let error = "a P4Runtime switch does not do this yet".to_owned();
+                self.events.push_back(Event::ConnectionsFailed { datapath, owner, error });
+            }
             Command::Flood { datapath, .. } => {
                 tracing::debug!(%datapath, "no program floods; the frame is dropped");
                 self.counters.kept_back("packet-out-dropped");

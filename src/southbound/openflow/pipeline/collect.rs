@@ -125,6 +125,7 @@ pub fn connection_ended(removed: &FlowRemoved) -> Option<ConnectionEnded> {
         _ => Duration::ZERO,
     };
     Some(ConnectionEnded {
+        which: None,
         duration_ms: u64::try_from(lived.saturating_sub(waited).as_millis()).unwrap_or(u64::MAX),
         packets: removed.packet_count,
         bytes: removed.byte_count,

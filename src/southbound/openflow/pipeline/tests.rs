@@ -80,6 +80,8 @@ fn router(capacity_connections: u32) -> DatapathPlan {
         outside_ports: vec![PortNo(2)],
         stands_in_for: vec![R2],
         hosts: vec![(Ipv4Addr::new(10, 1, 0, 10), ACCESS)],
+        mirrors: std::collections::BTreeMap::new(),
+        replicas: std::collections::BTreeMap::new(),
         destinations: vec![
             ("198.51.100.10/32".parse().unwrap(), vec![OUTSIDE]),
             ("0.0.0.0/0".parse().unwrap(), vec![OUTSIDE, NodeIndex(7)]),
@@ -354,7 +356,7 @@ fn an_ended_connection_lived_until_its_last_packet() {
         byte_count: 2_000,
         matching: Match::any(),
     };
-    let ended = |duration_ms| Some(ConnectionEnded { duration_ms, packets: 20, bytes: 2_000 });
+    let ended = |duration_ms| Some(ConnectionEnded { which: None, duration_ms, packets: 20, bytes: 2_000 });
     assert_eq!(connection_ended(&removed(cookie::CONNECTION | 3, removed_reason::IDLE_TIMEOUT)), ended(7_500));
     assert_eq!(connection_ended(&removed(cookie::CONNECTION, removed_reason::DELETE)), ended(12_500));
     assert_eq!(connection_ended(&removed(cookie::CLOSING, removed_reason::IDLE_TIMEOUT)), None);

@@ -93,6 +93,8 @@ mod tests {
             outside_ports: Vec::new(),
             stands_in_for: stands_in_for.iter().copied().map(NodeIndex).collect(),
             hosts: Vec::new(),
+            mirrors: std::collections::BTreeMap::new(),
+            replicas: std::collections::BTreeMap::new(),
             destinations: Vec::new(),
         };
         let plan = DatapathPlan {

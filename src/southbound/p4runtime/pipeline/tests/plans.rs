@@ -69,6 +69,8 @@ pub(super) fn router(capacity_connections: u32) -> DatapathPlan {
         outside_ports: vec![PortNo(2)],
         stands_in_for: vec![R2],
         hosts: vec![(Ipv4Addr::new(10, 1, 0, 10), ACCESS)],
+        mirrors: std::collections::BTreeMap::new(),
+        replicas: std::collections::BTreeMap::new(),
         destinations: vec![
             ("198.51.100.10/32".parse().expect("a prefix"), vec![OUTSIDE]),
             ("0.0.0.0/0".parse().expect("a prefix"), vec![OUTSIDE, OUTSIDE_2]),
@@ -148,6 +150,8 @@ fn role() -> impl Strategy<Value = RolePlan> {
                     stands_in_for,
                     hosts,
                     destinations,
+                    mirrors: std::collections::BTreeMap::new(),
+                    replicas: std::collections::BTreeMap::new(),
                 })
             },
         );
