@@ -19,8 +19,8 @@ use foreshadow::fabric::p4::target::{Behaviour, Target, TargetSettings};
 use foreshadow::fabric::wires::Wires;
 use foreshadow::p4info::mapping::Mapping;
 use foreshadow::plan::{
-    AccessPlan, Attachment, Choice, DatapathPlan, Generation, NextHop, OutsidePlan, RolePlan, RouterPlan, SLOTS,
-    ServiceSlots, Spread,
+    AccessPlan, Attachment, Choice, DatapathPlan, Generation, MirrorTo, NextHop, OutsidePlan, RolePlan, RouterPlan,
+    SLOTS, ServiceSlots, Spread,
 };
 use foreshadow::southbound::p4runtime::{Device, P4Settings, P4Southbound, pipeline};
 use foreshadow::southbound::{Command, Event, InstallCounts, WallClock};
@@ -171,7 +171,7 @@ fn plan(index: NodeIndex, hops: &[(NodeIndex, &[(u8, u32)])], role: RolePlan) ->
     DatapathPlan {
         index,
         edge_ports: vec![PortNo(11)],
-        mirror_ports: vec![PortNo(9)],
+        mirror_ports: vec![PortNo(9), PortNo(10)],
         gateways: vec![Ipv4Addr::new(10, 1, 0, 1)],
         attached: vec![Attachment {
             address: Ipv4Addr::new(10, 1, 0, 10),
@@ -206,6 +206,10 @@ fn choice(slots_of_first: usize) -> Choice {
     Choice { slots, spread: Spread::Select }
 }
 
+fn mirror_to(shadow: NodeIndex, port: u32) -> MirrorTo {
+    MirrorTo { shadow, port: PortNo(port) }
+}
+
 fn router() -> DatapathPlan {
     let role = RolePlan::Router(RouterPlan {
         capacity_connections: 50,
@@ -216,12 +220,12 @@ fn router() -> DatapathPlan {
         outside_ports: vec![PortNo(2), PortNo(3)],
         stands_in_for: vec![ROUTERS[1]],
         hosts: vec![(Ipv4Addr::new(10, 1, 0, 10), ACCESS)],
-        mirrors: std::collections::BTreeMap::new(),
-        replicas: std::collections::BTreeMap::new(),
         destinations: vec![
             ("198.51.100.10/32".parse().unwrap(), vec![OUTSIDE[0]]),
             ("0.0.0.0/0".parse().unwrap(), OUTSIDE.to_vec()),
         ],
+        mirrors: [(ROUTERS[0], vec![mirror_to(ROUTERS[1], 9), mirror_to(NodeIndex(4), 10)])].into(),
+        replicas: [(ROUTERS[0], vec![PortNo(9), PortNo(10)])].into(),
     });
     let mut router = plan(ROUTERS[0], &[(ACCESS, &[(0, 1)]), (OUTSIDE[0], &[(0, 2)]), (OUTSIDE[1], &[(0, 3)])], role);
     (router.edge_ports, router.attached) = (Vec::new(), Vec::new());
@@ -259,6 +263,12 @@ async fn every_stage(switch: Switch) {
             RolePlan::Router(_) => {
                 let connections = reading.connections.expect("every slot was swept");
                 assert_eq!((connections.occupied, connections.admitted), (0, 0));
+                generation += 1;
+                let mut fewer = stage.clone();
+                let RolePlan::Router(its) = &mut fewer.role else { unreachable!() };
+                its.mirrors = [(ROUTERS[0], vec![mirror_to(ROUTERS[1], 9)])].into();
+                let counts = session.install(generation, &fewer).await;
+                assert!(counts.unchanged > 10, "a shadow less: {counts:?}");
             }
             RolePlan::Access(_) => {
                 let chosen = BTreeMap::from(ROUTERS.map(|router| (router, 0)));

@@ -550,6 +550,7 @@ fn report(wire: &Wire, live: u32) -> v1::StreamMessageResponse {
         freed: 0,
         freed_ms: 0,
         occupied: live,
+        ..SweepReport::default()
     };
     message(In::Packet(packet_in(1, true, report.encode())))
 }

@@ -28,28 +28,33 @@ control Leave(inout headers_t hdr, inout metadata_t meta, inout standard_metadat
         hdr.packet_in.reason = REASON_FRAME;
     }
 
-    // A clone comes as the frame came in; only what is preserved of its metadata tells what happened. The record is all
-    // that leaves.
+    // A clone comes as the frame came in, parsed anew, and that of a sweep as anything; only what is preserved of its
+    // metadata tells what happened. The record is all that leaves.
     @hidden
     action record() {
+        hdr.ethernet.setValid();
         hdr.ethernet.dst = 0xffffffffffff;
         hdr.ethernet.src = NODE_PREFIX ++ meta.owner;
         hdr.ethernet.type = TYPE_RECORD;
         hdr.record.setValid();
-        hdr.record.version = 0;
+        hdr.record.first = RECORD_FIRST;
         hdr.record.event = meta.change;
         hdr.record.owner = meta.owner;
         hdr.record.sequence = meta.sequence;
         hdr.record.slot = meta.slot;
         hdr.record.age_ms = meta.age_ms;
+        hdr.record.silent_ms = meta.silent_ms;
         hdr.record.flow = meta.flow;
-        hdr.record.flags = 6w0 ++ meta.closing ++ meta.established;
+        hdr.record.flags = 5w0 ++ meta.copied ++ meta.closing ++ meta.established;
+        hdr.packet_out.setInvalid();
+        hdr.sweep.setInvalid();
+        hdr.arp.setInvalid();
         hdr.ipv4.setInvalid();
         hdr.ports.setInvalid();
         hdr.tcp.setInvalid();
         hdr.echo.setInvalid();
         // Ethernet and the record.
-        truncate(44);
+        truncate(48);
     }
 
     apply {

@@ -7,9 +7,8 @@
 #define SLOTS 131072
 // Memory of refused connections, a power of two.
 #define REFUSALS 65536
-// Slots that one pass of a sweep looks at.
-#define SWEEP_SLOTS 32
-#define SWEEP_START 0xffffffe0
+// Sequence numbers of mirror streams: two for each.
+#define STREAMS 16384
 
 const bit<16> TYPE_IPV4 = 0x0800;
 const bit<16> TYPE_ARP = 0x0806;
@@ -32,8 +31,8 @@ const kind_t KIND_EDGE = 1;
 const kind_t KIND_LINK = 2;
 const kind_t KIND_INSIDE = 3;
 const kind_t KIND_OUTSIDE = 4;
-// Mirror ports: LLDP only.
-#define KIND_MIRROR 5
+// Mirror ports: LLDP and records.
+const kind_t KIND_MIRROR = 5;
 
 // What the table `routes` says of a destination.
 typedef bit<3> way_t;
@@ -51,6 +50,15 @@ const bit<32> EVENT_PINNED = 3;
 const bit<32> EVENT_EVICTED = 4;
 const bit<32> EVENT_NO_ROOM = 5;
 const bit<32> EVENT_MIRRORED = 6;
+// Of records that came: taken; not from where they may come, or no records; repeated; numbers that are missing before
+// them; of connections that are over, or that this switch knows more of; without room.
+const bit<32> EVENT_TAKEN = 7;
+const bit<32> EVENT_FORGED = 8;
+const bit<32> EVENT_REPEATED = 9;
+const bit<32> EVENT_GAPS = 10;
+const bit<32> EVENT_LATE = 11;
+const bit<32> EVENT_NO_COPY = 12;
+#define EVENTS 13
 
 // Packet-outs and packet-ins.
 const bit<7> PURPOSE_SWEEP = 1;
@@ -59,6 +67,10 @@ const bit<7> REASON_SWEEP = 1;
 
 const bit<16> SWEEP_CONNECTIONS = 1;
 const bit<16> SWEEP_PINS = 2;
+const bit<16> SWEEP_EMIT = 3;
+const bit<16> SWEEP_DIGEST = 4;
+const bit<16> SWEEP_DOUBT = 5;
+const bit<16> SWEEP_PURGE = 6;
 
 // Values of standard_metadata.instance_type.
 const bit<32> INSTANCE_INGRESS_CLONE = 1;
@@ -85,8 +97,15 @@ const time_ms_t PIN_CLOSING_MS = 60000;
 // is 32 s.
 const time_ms_t REFUSED_MS = 40000;
 
+// A connection in use is mirrored again when its packet is the first in a stretch of 2^15 ms of the clock; so much longer
+// a copy without news is kept.
+#define TOUCH_BITS 15
+const time_ms_t COPY_SLACK_MS = 32768;
+// Ends that one sweep tells the shadows of; the copies of others age by themselves.
+const bit<32> SWEEP_ENDS_MAX = 256;
+
 // State of a slot: the first packet, the last one, the node of a pin or the owner of a connection, and flags:
-// 1 established, 2 closing.
+// 1 established, 2 closing, 4 a copy of what another router carries, 8 a copy in doubt.
 //
 //  8              4              0  (bytes from the right: 11 in all)
 //  +--------------+--------------+-------+-------+
@@ -99,6 +118,13 @@ const bit<8> CHANGE_NONE = 0;
 const bit<8> CHANGE_OPENED = 1;
 const bit<8> CHANGE_ESTABLISHED = 2;
 const bit<8> CHANGE_CLOSING = 3;
+const bit<8> CHANGE_TOUCHED = 4;
+const bit<8> CHANGE_ENDED = 5;
+// Nothing: a sweep came by.
+const bit<8> CHANGE_EMITTED = 6;
+
+// First byte of a record: version 1, the profile of switches.
+const bit<8> RECORD_FIRST = 0x11;
 
 // Client address, server address, client port, server port, protocol: the same for both directions.
 typedef bit<104> tuple_t;
@@ -128,6 +154,13 @@ header sweep_t {
     bit<32> freed;
     bit<32> freed_ms;
     bit<32> occupied;
+    bit<16> session;
+    bit<16> settle_ms;
+    bit<32> copies;
+    bit<32> doubted;
+    bit<32> count;
+    bit<32> sent;
+    bit<64> digest;
 }
 
 header ethernet_t {
@@ -180,14 +213,15 @@ header echo_t {
     bit<16> id;
 }
 
-// A state change on a mirror port (the hook for replication; the issue about it fixes the layout).
+// A state of a connection on a mirror port: see docs/P4.md, "Records".
 header record_t {
-    bit<8>  version;
+    bit<8>  first;
     bit<8>  event;
     bit<16> owner;
     bit<32> sequence;
     bit<32> slot;
-    bit<32> age_ms;
+    time_ms_t age_ms;
+    time_ms_t silent_ms;
     tuple_t flow;
     bit<8>  flags;
 }
@@ -254,6 +288,11 @@ struct metadata_t {
     time_ms_t idle_ms;
     time_ms_t closing_ms;
     time_ms_t half_open_ms;
+    bit<32> parts;
+    bit<32> part;
+    bit<8>  places;
+    bit<1>  trusted;
+    bit<32> stream;
     @field_list(LIST_RECORD)
     bit<32> slot;
     bit<1>  hit;
@@ -261,11 +300,14 @@ struct metadata_t {
     bit<1>  renewed;
     time_ms_t now;
     time_ms_t opened;
+    time_ms_t last;
     bit<16> pinned;
     @field_list(LIST_RECORD)
     bit<1>  established;
     @field_list(LIST_RECORD)
     bit<1>  closing;
+    @field_list(LIST_RECORD)
+    bit<1>  copied;
     bit<32> occupied;
 
     // Clones and recirculation.
@@ -277,6 +319,8 @@ struct metadata_t {
     bit<32> sequence;
     @field_list(LIST_RECORD)
     time_ms_t age_ms;
+    @field_list(LIST_RECORD)
+    time_ms_t silent_ms;
     bit<16> session;
     @field_list(LIST_SWEEP)
     bit<48> clock;

@@ -7,6 +7,7 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
 #include "tables.p4"
 #include "slots.p4"
 #include "sweep.p4"
+#include "copies.p4"
 
     @hidden
     action send_out() {
@@ -30,13 +31,7 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         if ((meta.tcp_flags & 5) != 0) {
             meta.ends = 1;
         }
-        hash(meta.hash, HashAlgorithm.crc32, 32w0, { meta.flow }, 64w0x100000000);
-        bit<32> mixed = (meta.hash ^ (meta.index ++ meta.index)) * 0x7feb352d;
-        meta.spread = (((mixed ^ (mixed >> 15)) * 0x846ca68b) >> 16) + 2;
-        // The middle bits of a product with an odd constant depend on most bits of the hash.
-        meta.set1 = ((meta.hash * 0x9e3779b1) >> 10) & (SLOTS - 4);
-        meta.set2 = ((meta.hash * 0x85ebca77) >> 10) & (SLOTS - 4);
-        meta.now = MILLISECONDS(standard.ingress_global_timestamp);
+        locate();
         meta.owner = hdr.ethernet.dst[15:0];
         meta.sender = NODE_PREFIX ++ meta.index;
         if (meta.kind == KIND_EDGE) {
@@ -68,7 +63,9 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             touch();
         } else if (meta.opens == 1) {
             find_room();
-            if (meta.full == 0 && meta.occupied < meta.capacity) {
+            find_capacity();
+            // What is carried for others was let in by nobody, so that it may be more than the capacity.
+            if (meta.full == 0 && meta.capacity != 0 && meta.capacity < 0x80000000) {
                 meta.hit = 1;
                 enter();
             } else {
@@ -101,13 +98,23 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         }
     }
 
+    // Changes are numbered for all shadows of the owner together, what a sweep emits for one, from 1.
     @hidden
     action mirror_change() {
-        sequences.read(meta.sequence, 0);
-        meta.sequence = meta.sequence + 1;
-        sequences.write(0, meta.sequence);
+        if (meta.change == CHANGE_EMITTED) {
+            hdr.sweep.sent = hdr.sweep.sent + 1;
+            meta.sequence = hdr.sweep.sent;
+        } else {
+            sequences.read(meta.sequence, meta.region >> 6);
+            meta.sequence = meta.sequence + 1;
+            sequences.write(meta.region >> 6, meta.sequence);
+        }
         meta.slot = meta.slot - meta.region;
         meta.age_ms = meta.now - meta.opened;
+        // The clock of a sweep may be behind.
+        if (meta.age_ms >= 0x80000000) {
+            meta.age_ms = 0;
+        }
         meta.copy = COPY_RECORD;
         events.count(EVENT_MIRRORED);
         clone_preserving_field_list(CloneType.I2E, (bit<32>)meta.session, LIST_RECORD);
@@ -188,7 +195,12 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 }
             }
         }
-        if (meta.role == ROLE_ROUTER && meta.welcome == 1 || hdr.sweep.isValid() && hdr.sweep.kind == SWEEP_CONNECTIONS) {
+        if (hdr.record.isValid() && meta.kind == KIND_MIRROR) {
+            arrive();
+            replicas.apply();
+        }
+        if (meta.role == ROLE_ROUTER && (meta.welcome == 1 || meta.trusted == 1)
+            || hdr.sweep.isValid() && hdr.sweep.kind != SWEEP_PINS) {
             owners.apply();
         }
 
@@ -198,12 +210,6 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             } else if (meta.role == ROLE_ROUTER) {
                 if (meta.held == 1) {
                     connection();
-                    if (meta.change != CHANGE_NONE) {
-                        mirrors.apply();
-                        if (meta.session != 0) {
-                            mirror_change();
-                        }
-                    }
                     if (meta.hit == 1 && meta.way == WAY_SET) {
                         sets.apply();
                     }
@@ -254,6 +260,15 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             }
         } else if (hdr.ethernet.isValid() && hdr.ethernet.type == TYPE_LLDP) {
             to_controller();
+        } else if (hdr.ethernet.isValid() && hdr.ethernet.type == TYPE_RECORD) {
+            if (meta.trusted == 1 && meta.held == 1) {
+                follow();
+            } else {
+                distrust();
+            }
+        }
+        if (meta.session != 0 && meta.change != CHANGE_NONE) {
+            mirror_change();
         }
     }
 }

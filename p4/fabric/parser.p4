@@ -30,8 +30,13 @@ parser Decode(packet_in packet, out headers_t hdr, inout metadata_t meta, inout 
         transition select(hdr.ethernet.type) {
             TYPE_IPV4: ipv4;
             TYPE_ARP: arp;
+            TYPE_RECORD: record;
             default: accept;
         }
+    }
+    state record {
+        packet.extract(hdr.record);
+        transition accept;
     }
     state arp {
         packet.extract(hdr.arp);

@@ -2,7 +2,8 @@
 // of a router. Included into the ingress control.
 //
 // Invariants: a tuple is in one of its two sets or nowhere; a slot whose key is 0 is free, whatever its state says;
-// `occupied` of a region is the number of its keys that are not 0. What reads a register and writes it is one action.
+// `occupied` of a region is the number of its keys that are not 0 and no copies. What reads a register and writes it is
+// one action.
 
 register<tuple_t>(SLOTS) keys;
 register<slot_t>(SLOTS) states;
@@ -10,10 +11,22 @@ register<slot_t>(SLOTS) states;
 register<bit<32>>(SLOTS / 64) occupied;
 // Refused connections by hash: the hash that was seen (32) and when (32).
 register<bit<64>>(REFUSALS) refusals;
-// Number of records that were mirrored.
-register<bit<32>>(1) sequences;
+// Number of records that were mirrored, by region as above.
+register<bit<32>>(SLOTS / 64) sequences;
 
-counter(7, CounterType.packets) events;
+counter(EVENTS, CounterType.packets) events;
+
+// The time, and where the connection would be.
+@hidden
+action locate() {
+    hash(meta.hash, HashAlgorithm.crc32, 32w0, { meta.flow }, 64w0x100000000);
+    bit<32> mixed = (meta.hash ^ (meta.index ++ meta.index)) * 0x7feb352d;
+    meta.spread = (((mixed ^ (mixed >> 15)) * 0x846ca68b) >> 16) + 2;
+    // The middle bits of a product with an odd constant depend on most bits of the hash.
+    meta.set1 = ((meta.hash * 0x9e3779b1) >> 10) & (SLOTS - 4);
+    meta.set2 = ((meta.hash * 0x85ebca77) >> 10) & (SLOTS - 4);
+    meta.now = MILLISECONDS(standard.ingress_global_timestamp);
+}
 
 // Finds the tuple in one of its two sets: `hit`, and then its slot and what is known of it.
 @hidden
@@ -54,17 +67,28 @@ action look_up() {
         states.read(state, meta.slot);
         meta.hit = 1;
         meta.opened = state[87:56];
+        meta.last = state[55:24];
         meta.pinned = state[23:8];
         meta.established = state[0:0];
         meta.closing = state[1:1];
+        meta.copied = state[2:2];
         // A new connection on the addresses and ports of one that is closing.
         meta.renewed = meta.opens & meta.closing;
     }
 }
 
 // A packet of a known connection. The first packet from the client without SYN establishes it; pins are from the start.
+// Whose packets come by here is carried here, and is no copy any more.
 @hidden
 action touch() {
+    if (meta.copied == 1 || (meta.last ^ meta.now) >> TOUCH_BITS != 0) {
+        meta.change = CHANGE_TOUCHED;
+    }
+    if (meta.copied == 1) {
+        meta.copied = 0;
+        occupied.read(meta.occupied, meta.region >> 6);
+        occupied.write(meta.region >> 6, meta.occupied + 1);
+    }
     if (meta.renewed == 1) {
         meta.opened = meta.now;
         meta.closing = 0;
@@ -116,6 +140,28 @@ action find_room() {
         meta.full = 1;
     }
     occupied.read(meta.occupied, meta.region >> 6);
+}
+
+#define ADD_PLACE(PLACE) \
+    if (meta.places[PLACE:PLACE] == 1) { \
+        occupied.read(carried, (meta.parts + PLACE * meta.part) >> 6); \
+        meta.capacity = meta.capacity - carried; \
+    }
+
+// What a router may still carry: everything that it carries counts, whosever it is. Its own region is the first.
+@hidden
+action find_capacity() {
+    bit<32> carried;
+    occupied.read(carried, 0);
+    meta.capacity = meta.capacity - carried;
+    ADD_PLACE(0)
+    ADD_PLACE(1)
+    ADD_PLACE(2)
+    ADD_PLACE(3)
+    ADD_PLACE(4)
+    ADD_PLACE(5)
+    ADD_PLACE(6)
+    ADD_PLACE(7)
 }
 
 // Takes the slot for the tuple. What has no handshake is established at once; so is a pin.

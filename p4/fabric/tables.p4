@@ -152,7 +152,7 @@ table indirection {
 }
 
 action hold(bit<32> region, bit<32> mask, bit<32> capacity, time_ms_t idle_ms, time_ms_t closing_ms,
-            time_ms_t half_open_ms) {
+            time_ms_t half_open_ms, bit<16> session, bit<32> parts, bit<32> part, bit<8> places) {
     meta.held = 1;
     meta.router = meta.owner;
     meta.region = region;
@@ -164,9 +164,14 @@ action hold(bit<32> region, bit<32> mask, bit<32> capacity, time_ms_t idle_ms, t
     meta.idle_ms = idle_ms;
     meta.closing_ms = closing_ms;
     meta.half_open_ms = half_open_ms;
+    meta.session = session;
+    meta.parts = parts;
+    meta.part = part;
+    meta.places = places;
 }
 
-// Whose connections this router holds, and where in the registers.
+// Whose connections this router holds, where in the registers, and which session mirrors them (0: none). Regions of
+// others lie one `part` after the other from `parts` on; those that are in use are the ones of `places`.
 table owners {
     key = { meta.owner: exact @name("node"); }
     actions = { hold; @defaultonly NoAction; }
@@ -247,15 +252,18 @@ table last_resorts {
     size = 4096;
 }
 
-action mirror(bit<16> session) {
-    meta.session = session;
+action trust(bit<32> stream) {
+    meta.trusted = 1;
+    meta.stream = stream;
 }
 
-action off() { }
-
-// No key: where state changes are cloned to.
-table mirrors {
-    actions = { mirror; off; }
-    default_action = off();
-    size = 1;
+// Whose records may come in by which port, and where the numbers of this stream are remembered.
+table replicas {
+    key = {
+        standard.ingress_port: exact @name("port");
+        hdr.record.owner: exact @name("node");
+    }
+    actions = { trust; @defaultonly NoAction; }
+    default_action = NoAction();
+    size = 1024;
 }

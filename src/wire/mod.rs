@@ -7,3 +7,4 @@ pub mod lldp;
 pub mod ndp;
 pub mod openflow;
 pub mod p4runtime;
+pub mod replication;

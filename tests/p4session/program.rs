@@ -233,6 +233,7 @@ impl Pipeline for Small {
             token: 0,
             first: at * 64,
             end: (at + 1) * 64,
+            ..Sweep::default()
         };
         Collection { reads: vec![counter(1), counter(2)], sweeps: (0..self.sweeps).map(sweep).collect() }
     }

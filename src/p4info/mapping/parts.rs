@@ -162,13 +162,16 @@ const FABRIC: &[PartSpec] = &[
                 ("idle_ms", 32),
                 ("closing_ms", 32),
                 ("half_open_ms", 32),
+                ("session", 16),
+                ("parts", 32),
+                ("part", 32),
+                ("places", 8),
             ],
         )],
     ),
     PartSpec {
-        place: Place::Default,
         required: false,
-        ..part("mirror", &[], &[action("mirror", &[("session", 16)]), action("off", &[])])
+        ..part("replicas", &[exact("port", 9), exact("node", 16)], &[action("take", &[("stream", 32)])])
     },
 ];
 

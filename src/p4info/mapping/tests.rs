@@ -83,7 +83,7 @@ fn what_is_wrong_is_told_with_its_line() {
             "no table plays the part 'chosen'; expected 'chosen': a table with key service, router",
         ),
         ("port_in: port_in", "port_in: port_inn", "has no counter 'port_inn'; the nearest name is 'port_in'"),
-        ("unknown: 2", "unknown: 7", "'unknown' is 7; expected an integer from 0 to 6"),
+        ("unknown: 2", "unknown: 13", "'unknown' is 13; expected an integer from 0 to 12"),
         ("  events:\n", "  event:\n", "unknown key 'event' in the counters of a mapping"),
         ("  events:\n", "  event:\n", "the key 'events' is missing; expected 'events', which form fabric needs"),
         ("pins: keys", "pins: pins", "has no register 'pins'"),

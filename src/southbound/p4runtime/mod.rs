@@ -12,6 +12,7 @@ mod entities;
 mod install;
 pub mod pipeline;
 mod program;
+mod replicate;
 mod schema;
 mod session;
 mod spelling;

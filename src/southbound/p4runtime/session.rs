@@ -18,11 +18,12 @@ use super::device::{Device, P4SessionSettings};
 use super::install::{P4InstallEvent, P4Installer};
 use super::pipeline::Incoming;
 use super::program::{Program, ProgramState};
+use super::replicate::P4Replicator;
 use super::schema::Schema;
 use super::vocabulary::{Answer, Call, CallError, CallId, Calls, Owner, P4CloseReason};
 use crate::plan::{DatapathPlan, Generation};
 use crate::southbound::gate::spread;
-use crate::southbound::{Command, Event, Port, Reading, SessionStatus};
+use crate::southbound::{Event, Port, SessionStatus};
 use crate::types::{DatapathId, MacAddr, PortNo, Timestamp};
 use crate::wire::p4runtime::v1;
 use crate::wire::p4runtime::v1::stream_message_request::Update as Out;
@@ -30,8 +31,8 @@ use crate::wire::p4runtime::v1::stream_message_response::Update as In;
 
 /// Messages waiting for the stream. Packets beyond it are dropped and counted.
 pub(super) const OUTPUT_MAX: usize = 1_024;
-/// Problems of a plan quoted in one report; the rest is counted.
-const PROBLEMS_QUOTED_MAX: usize = 4;
+
+mod commands;
 
 /// How far the beginning of a session has come, where it takes turns with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,7 @@ pub struct P4Session {
     program: Program,
     installer: P4Installer,
     collector: P4Collector,
+    replicator: P4Replicator,
     output: VecDeque<v1::StreamMessageRequest>,
     events: VecDeque<Event>,
     started: Timestamp,
@@ -96,6 +98,7 @@ impl P4Session {
             program: Program::new(settings.program, Arc::clone(pipeline)),
             installer: P4Installer::new(settings.install, Arc::clone(&schema), pipeline.read_back()),
             collector: P4Collector::new(settings.collect, Arc::clone(pipeline), now),
+            replicator: P4Replicator::new(Arc::clone(pipeline), now),
             device,
             schema,
             output: VecDeque::new(),
@@ -222,7 +225,8 @@ impl P4Session {
         let echo = (self.is_agreed() && self.echo.is_none()).then_some(self.echo_due);
         let denied = self.denied_since.map(|since| since + self.settings.denied_timeout);
         let parts = [self.installer.next_deadline(), self.collector.next_deadline(), self.program.next_deadline()];
-        parts.into_iter().chain([handshake, echo, denied, self.calls.next_deadline()]).flatten().min()
+        let parts = parts.into_iter().chain([self.replicator.next_deadline()]);
+        parts.chain([handshake, echo, denied, self.calls.next_deadline()]).flatten().min()
     }
 
     /// Acts on what is due at `now`.
@@ -242,6 +246,7 @@ impl P4Session {
         self.installer.tick(now);
         self.program.tick(now);
         self.collector.tick(&self.arbitration, &mut self.calls, now);
+        self.replicator.tick(now);
         self.ask_echo(now);
         self.settle(now);
     }
@@ -321,58 +326,6 @@ impl P4Session {
         self.closed = Some(reason);
     }
 
-    pub fn command(&mut self, command: Command, now: Timestamp) {
-        if self.closed.is_some() {
-            return;
-        }
-        match command {
-            Command::Install { generation, plan, .. } => self.install(generation, *plan),
-            Command::Collect { datapath } => match &self.plan {
-                Some(plan) if *self.program.state() == ProgramState::Running => {
-                    self.collector.collect(plan, &self.arbitration, &mut self.calls, now);
-                }
-                // Nothing is known of the switch's purpose yet, or it runs what nobody here can read.
-                _ => self.events.push_back(Event::Reading { datapath, reading: Reading::default() }),
-            },
-            Command::PacketOut { port, data, .. } => self.packet_out(port, data),
-            Command::ReadConnections { datapath, owner }
-            | Command::WriteConnections { datapath, owner, .. }
-            | Command::ReplayConnections { datapath, owner, .. }
-            | Command::DigestConnections { datapath, owner }
-            | Command::SweepCopies { datapath, owner, .. } => {
-                let error = "a P4Runtime switch does not do this yet".to_owned();
-                self.events.push_back(Event::ConnectionsFailed { datapath, owner, error });
-            }
-            Command::Flood { datapath, .. } => {
-                tracing::debug!(%datapath, "no program floods; the frame is dropped");
-                self.counters.kept_back("packet-out-dropped");
-            }
-        }
-        self.settle(now);
-    }
-
-    fn install(&mut self, generation: Generation, plan: DatapathPlan) {
-        let compiled = self.device.pipeline.compile(&plan);
-        self.plan = Some(Arc::new(plan));
-        let quoted = compiled.problems.iter().take(PROBLEMS_QUOTED_MAX).map(ToString::to_string);
-        let quoted: Vec<String> = quoted.collect();
-        self.problems = match compiled.problems.len() - quoted.len() {
-            0 if quoted.is_empty() => None,
-            0 => Some((generation, quoted.join("; "))),
-            more => Some((generation, format!("{}; and {more} more", quoted.join("; ")))),
-        };
-        self.installer.want(generation, compiled.state);
-    }
-
-    fn packet_out(&mut self, port: PortNo, data: Vec<u8>) {
-        let sendable = self.arbitration.is_primary() && *self.program.state() == ProgramState::Running;
-        if !sendable || self.output.len() >= OUTPUT_MAX {
-            return self.counters.kept_back("packet-out-dropped");
-        }
-        let packet = self.device.pipeline.packet_out(port, data);
-        self.send("packet-out", Out::Packet(packet));
-    }
-
     fn send(&mut self, name: &'static str, update: Out) {
         let message = v1::StreamMessageRequest { update: Some(update) };
         self.counters.sent(name, message.encoded_len());
@@ -409,6 +362,7 @@ impl P4Session {
     fn demoted(&mut self, now: Timestamp) {
         self.installer.stop();
         self.collector.stop_sweeps(&self.arbitration, &mut self.calls, now);
+        self.replicator.stop("this controller is not primary any more");
         self.output.retain(|message| !matches!(message.update, Some(Out::Packet(_))));
     }
 
@@ -421,7 +375,9 @@ impl P4Session {
             Ok(Incoming::Frame { .. }) => {}
             Ok(Incoming::Report(report)) => {
                 self.counters.received_many("sweep-report", 1);
-                self.collector.reported(report, &self.arbitration, &mut self.calls, now);
+                if !self.replicator.reported(report, now) {
+                    self.collector.reported(report, &self.arbitration, &mut self.calls, now);
+                }
             }
             Err(why) => {
                 self.counters.malformed += 1;
@@ -533,6 +489,7 @@ impl P4Session {
                 self.demoted(now);
             }
         }
+        self.replicator.go_on(self.plan.as_ref(), now);
         self.drain();
     }
 
@@ -596,6 +553,13 @@ impl P4Session {
         while let Some(sweep) = self.collector.poll_sweep() {
             let packet = self.device.pipeline.sweep(&sweep);
             self.send("sweep", Out::Packet(packet));
+        }
+        while let Some(sweep) = self.replicator.poll_sweep() {
+            let packet = self.device.pipeline.sweep(&sweep);
+            self.send("sweep", Out::Packet(packet));
+        }
+        while let Some((errand, found)) = self.replicator.poll_done() {
+            self.events.push_back(errand.event(datapath, found));
         }
         while let Some(reading) = self.collector.poll_reading() {
             self.events.push_back(Event::Reading { datapath, reading });

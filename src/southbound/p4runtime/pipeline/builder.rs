@@ -213,13 +213,20 @@ impl<'m> Builder<'m> {
 
     /// The clone session that copies to the controller.
     pub(super) fn cpu_session(&mut self) {
-        let Some(session_id) = self.mapping.cpu_session else { return };
-        let replica = v1::Replica {
+        if let Some(session) = self.mapping.cpu_session {
+            self.session(session, &BTreeSet::from([PortNo(self.mapping.cpu_port)]));
+        }
+    }
+
+    /// A clone session with a copy for each of these ports.
+    pub(super) fn session(&mut self, session_id: u32, ports: &BTreeSet<PortNo>) {
+        let replica = |port: &PortNo| v1::Replica {
             instance: 1,
-            port_kind: Some(v1::replica::PortKind::Port(encode(self.mapping.cpu_port.into()))),
+            port_kind: Some(v1::replica::PortKind::Port(encode(port.0.into()))),
             ..Default::default()
         };
-        let session = v1::CloneSessionEntry { session_id, replicas: vec![replica], ..Default::default() };
+        let replicas = ports.iter().map(replica).collect();
+        let session = v1::CloneSessionEntry { session_id, replicas, ..Default::default() };
         self.put(Kind::PacketReplicationEngineEntry(v1::PacketReplicationEngineEntry {
             r#type: Some(Copies::CloneSessionEntry(session)),
         }));

@@ -70,6 +70,18 @@ pub trait Pipeline: Debug + Send + Sync {
     /// A frame that leaves by this port.
     fn packet_out(&self, port: PortNo, data: Vec<u8>) -> v1::PacketOut;
 
+    /// Sweeps over all that a switch with this plan holds of an owner, and to which of its shadows they emit. None where it
+    /// holds nothing, has no port to the shadow, or the program knows no such thing.
+    fn replication(
+        &self,
+        _plan: &DatapathPlan,
+        _kind: SweepKind,
+        _owner: NodeIndex,
+        _shadow: Option<NodeIndex>,
+    ) -> Vec<Sweep> {
+        Vec::new()
+    }
+
     /// Starts a sweep, which is answered by one [`Incoming::Report`] with the same token.
     fn sweep(&self, sweep: &Sweep) -> v1::PacketOut;
 }

@@ -18,14 +18,27 @@ pub(super) struct Region {
     pub(super) first: u32,
     /// A power of two.
     pub(super) slots: u32,
+    /// Connections that have room in it. What is carried in all regions together is bounded by that of the own one.
     pub(super) capacity: u32,
+    /// 0 for the own one, then by part.
+    pub(super) place: u8,
 }
 
 /// Regions by their owner; what there is no room for, in sentences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Regions {
     pub(super) of: BTreeMap<NodeIndex, Region>,
+    /// First slot and size of the parts for others.
+    pub(super) parts: u32,
+    pub(super) part: u32,
     pub(super) problems: Vec<(NodeIndex, String)>,
+}
+
+impl Regions {
+    /// Which parts are in use: one bit each.
+    pub(super) fn places(&self) -> u32 {
+        self.of.values().filter_map(|region| region.place.checked_sub(1)).fold(0, |bits, part| bits | 1 << part)
+    }
 }
 
 /// Own connections first, then equal parts for the routers in whose place this one may be asked to forward.
@@ -47,10 +60,11 @@ pub(super) fn layout(plan: &DatapathPlan, router: &RouterPlan, slots: u32) -> Re
         );
         regions.problems.push((plan.index, what));
     }
-    regions.of.insert(plan.index, Region { first: 0, slots: own, capacity: held });
+    regions.of.insert(plan.index, Region { first: 0, slots: own, capacity: held, place: 0 });
 
     let share = (slots - own) / STAND_INS_MAX;
     let part = share.checked_ilog2().map_or(0, |bits| 1_u32 << bits);
+    (regions.parts, regions.part) = (own, part);
     let mut taken: BTreeMap<u32, NodeIndex> = BTreeMap::new();
     for owner in std::collections::BTreeSet::from_iter(&router.stands_in_for) {
         if *owner == plan.index {
@@ -71,7 +85,13 @@ pub(super) fn layout(plan: &DatapathPlan, router: &RouterPlan, slots: u32) -> Re
         // No more than its own has: every slot is looked at with every reading.
         let slots = part.min(own);
         let capacity = capacity.min(slots / SLOTS_PER_CONNECTION);
-        regions.of.insert(*owner, Region { first: own + place * part, slots, capacity });
+        let region = Region {
+            first: own + place * part,
+            slots,
+            capacity,
+            place: u8::try_from(place + 1).expect("there are few parts"),
+        };
+        regions.of.insert(*owner, region);
     }
     regions
 }
@@ -93,9 +113,9 @@ mod tests {
             outside_ports: Vec::new(),
             stands_in_for: stands_in_for.iter().copied().map(NodeIndex).collect(),
             hosts: Vec::new(),
+            destinations: Vec::new(),
             mirrors: std::collections::BTreeMap::new(),
             replicas: std::collections::BTreeMap::new(),
-            destinations: Vec::new(),
         };
         let plan = DatapathPlan {
             index: NodeIndex(1),
@@ -129,7 +149,7 @@ mod tests {
         ];
         for (capacity, program, slots, held) in table {
             let found = regions(capacity, &[], program);
-            assert_eq!(found.of[&NodeIndex(1)], Region { first: 0, slots, capacity: held }, "{capacity}");
+            assert_eq!(found.of[&NodeIndex(1)], Region { first: 0, slots, capacity: held, place: 0 }, "{capacity}");
             assert_eq!(found.problems.len(), usize::from(held < capacity), "{capacity}");
         }
         let none = regions(1, &[2], 63);

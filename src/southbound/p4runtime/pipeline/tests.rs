@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::p4info::Info;
 use crate::p4info::mapping::Sources;
-use crate::plan::{AccessPlan, Attachment, BridgePlan, NextHop, OutsidePlan, RolePlan, RouterPlan, ServiceSlots};
+use crate::plan::{
+    AccessPlan, Attachment, BridgePlan, MirrorTo, NextHop, OutsidePlan, RolePlan, RouterPlan, ServiceSlots,
+};
 use crate::southbound::{ConnectionCounters, ConnectionsEnded, PortCounters};
 use crate::types::MacAddr;
 use crate::wire::p4runtime::canonical::encode;

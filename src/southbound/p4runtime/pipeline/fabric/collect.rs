@@ -31,12 +31,12 @@ pub(super) fn collect(mapping: &Mapping, plan: &DatapathPlan, round: u64) -> Col
                 collection.reads.extend([admitted, refused, unknown].map(|cell| counters::cell(id, cell)));
             }
             for (owner, region) in regions_of(mapping, plan) {
-                collection.sweeps.extend(parts(mapping, region).map(|(first, end)| Sweep {
+                collection.sweeps.extend(parts(region, mapping.sweep_slots).map(|(first, end)| Sweep {
                     kind: SweepKind::Connections,
                     owner: owner.0,
-                    token: 0,
                     first,
                     end,
+                    ..Sweep::default()
                 }));
             }
         }
@@ -51,7 +51,7 @@ fn pins(mapping: &Mapping, round: u64) -> Option<Sweep> {
     let turn = round % u64::from(mapping.pin_slots.div_ceil(step)).max(1);
     let first = u32::try_from(turn).ok()?.checked_mul(step)?;
     let end = first.saturating_add(step).min(mapping.pin_slots);
-    (first < end).then_some(Sweep { kind: SweepKind::Pins, owner: 0, token: 0, first, end })
+    (first < end).then_some(Sweep { kind: SweepKind::Pins, first, end, ..Sweep::default() })
 }
 
 fn regions_of(mapping: &Mapping, plan: &DatapathPlan) -> BTreeMap<NodeIndex, Region> {
@@ -62,8 +62,8 @@ fn regions_of(mapping: &Mapping, plan: &DatapathPlan) -> BTreeMap<NodeIndex, Reg
 }
 
 /// First slot and end of the sweeps that cover a region.
-fn parts(mapping: &Mapping, region: Region) -> impl Iterator<Item = (u32, u32)> + use<> {
-    let step = mapping.sweep_slots.max(1);
+pub(super) fn parts(region: Region, step: u32) -> impl Iterator<Item = (u32, u32)> + use<> {
+    let step = step.max(1);
     (0..region.slots.div_ceil(step)).map(move |part| {
         let first = part * step;
         (first, first.saturating_add(step).min(region.slots))
@@ -115,7 +115,7 @@ fn connections(
     }
     for (owner, region) in regions {
         let (mut occupied, mut freed) = (0, 0);
-        for (_, end) in parts(mapping, region) {
+        for (_, end) in parts(region, mapping.sweep_slots) {
             let report = by_end.get(&(owner.0, end))?;
             counted.closing += u64::from(report.closing);
             occupied = u64::from(report.occupied);

@@ -9,6 +9,7 @@ use super::super::builder::{Builder, Member, Value};
 use super::super::ids::Ids;
 use super::super::regions;
 use super::super::{Compiled, route};
+use super::replicas;
 use crate::p4info::mapping::Mapping;
 use crate::plan::{AccessPlan, DatapathPlan, RolePlan, RouterPlan, SLOTS, ServiceSlots};
 use crate::types::{NodeIndex, PortNo};
@@ -21,10 +22,10 @@ const ORDER: &[&str] = &[
     "fallbacks_again",
     "fallbacks",
     "last_resorts",
-    "mirror",
     "indirection",
     "chosen",
     "owners",
+    "replicas",
     "sets",
     "choice",
     "routes",
@@ -75,7 +76,6 @@ pub(super) fn compile(mapping: &Mapping, plan: &DatapathPlan) -> Compiled {
         }
     };
     builder.default_action("node", "become", &[("node", plan.index.0.into()), ("role", role)]);
-    builder.default_action("mirror", "off", &[]);
     ports(plan, &mut builder);
     hops(plan, &mut builder);
     match &plan.role {
@@ -201,18 +201,26 @@ fn choose(service: &ServiceSlots, builder: &mut Builder<'_>) {
 
 fn router(mapping: &Mapping, plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder<'_>) {
     let regions = regions::layout(plan, router, mapping.connection_slots);
-    for (owner, what) in regions.problems {
+    for (owner, what) in &regions.problems {
         builder.problem(format!("the connections of node {owner}"), what);
     }
     let ms = |seconds: u16| u128::from(seconds) * 1_000;
+    // Whomever it carries connections for, all count against what is its own.
+    let capacity = regions.of.get(&plan.index).map_or(0, |own| own.capacity);
     for (owner, region) in &regions.of {
+        let session = replicas::mirror(router, *owner, *region, builder);
+        replicas::admit(router, *owner, *region, builder);
         let params = [
             ("region", region.first.into()),
             ("mask", (region.slots - 1).into()),
-            ("capacity", region.capacity.into()),
+            ("capacity", capacity.into()),
             ("idle_ms", ms(router.idle_timeout_s)),
             ("closing_ms", ms(router.closing_timeout_s)),
             ("half_open_ms", ms(router.half_open_timeout_s)),
+            ("session", session.into()),
+            ("parts", regions.parts.into()),
+            ("part", regions.part.into()),
+            ("places", regions.places().into()),
         ];
         builder.entry("owners", &[("node", owner.0.into())], "hold", &params);
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 mod collect;
 mod compile;
+mod replicas;
 
 use super::{
-    Collection, Compiled, ForwardingConfig, Incoming, Pipeline, Sweep, SweepReport, choice_of, packets, reads,
+    Collection, Compiled, ForwardingConfig, Incoming, Pipeline, Sweep, SweepKind, SweepReport, choice_of, packets,
+    reads,
 };
 use crate::p4info::mapping::{Form, Mapping};
 use crate::plan::{Choice, DatapathPlan};
@@ -62,6 +64,16 @@ impl Pipeline for Fabric {
 
     fn packet_out(&self, port: PortNo, data: Vec<u8>) -> v1::PacketOut {
         packets::packet_out(&self.mapping, port, data)
+    }
+
+    fn replication(
+        &self,
+        plan: &DatapathPlan,
+        kind: SweepKind,
+        owner: NodeIndex,
+        shadow: Option<NodeIndex>,
+    ) -> Vec<Sweep> {
+        replicas::sweeps(&self.mapping, plan, kind, owner, shadow)
     }
 
     fn sweep(&self, sweep: &Sweep) -> v1::PacketOut {

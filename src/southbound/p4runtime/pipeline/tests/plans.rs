@@ -9,6 +9,7 @@ use super::*;
 pub(super) const OUTSIDE: NodeIndex = NodeIndex(1);
 pub(super) const R1: NodeIndex = NodeIndex(2);
 pub(super) const R2: NodeIndex = NodeIndex(3);
+pub(super) const R3: NodeIndex = NodeIndex(8);
 const TRANSIT: NodeIndex = NodeIndex(4);
 pub(super) const ACCESS: NodeIndex = NodeIndex(5);
 const ACCESS_2: NodeIndex = NodeIndex(6);
@@ -59,6 +60,10 @@ pub(super) fn transit() -> DatapathPlan {
     base(TRANSIT, &[(R1, &[(0, 1), (1, 2)]), (R2, &[(0, 2), (1, 1)]), (ACCESS, &[(0, 3)])], RolePlan::Transit)
 }
 
+fn mirror_to(shadow: NodeIndex, port: u32) -> MirrorTo {
+    MirrorTo { shadow, port: PortNo(port) }
+}
+
 pub(super) fn router(capacity_connections: u32) -> DatapathPlan {
     let role = RolePlan::Router(RouterPlan {
         capacity_connections,
@@ -69,15 +74,15 @@ pub(super) fn router(capacity_connections: u32) -> DatapathPlan {
         outside_ports: vec![PortNo(2)],
         stands_in_for: vec![R2],
         hosts: vec![(Ipv4Addr::new(10, 1, 0, 10), ACCESS)],
-        mirrors: std::collections::BTreeMap::new(),
-        replicas: std::collections::BTreeMap::new(),
         destinations: vec![
             ("198.51.100.10/32".parse().expect("a prefix"), vec![OUTSIDE]),
             ("0.0.0.0/0".parse().expect("a prefix"), vec![OUTSIDE, OUTSIDE_2]),
         ],
+        mirrors: [(R1, vec![mirror_to(R2, 9), mirror_to(R3, 10)]), (R2, vec![mirror_to(R2, 9)])].into(),
+        replicas: [(R1, vec![PortNo(9), PortNo(10)]), (R2, vec![PortNo(9)])].into(),
     });
     DatapathPlan {
-        mirror_ports: vec![PortNo(9)],
+        mirror_ports: vec![PortNo(9), PortNo(10)],
         ..base(R1, &[(ACCESS, &[(0, 1)]), (OUTSIDE, &[(0, 2)]), (OUTSIDE_2, &[(0, 3)])], role)
     }
 }
@@ -137,9 +142,22 @@ fn role() -> impl Strategy<Value = RolePlan> {
         vec(node(), 0..12),
         vec((address(), node()), 0..10),
         vec((prefix(), vec(node(), 0..4)), 0..10),
+        btree_map(node(), vec((node(), port()), 0..4), 0..4),
     )
         .prop_map(
-            |(capacity_connections, [idle, closing, half], [inside, outside], stands_in_for, hosts, destinations)| {
+            |(
+                capacity_connections,
+                [idle, closing, half],
+                [inside, outside],
+                stands_in_for,
+                hosts,
+                destinations,
+                mirrors,
+            )| {
+                let to = |(shadow, port)| MirrorTo { shadow, port };
+                let replicas =
+                    mirrors.iter().map(|(owner, to)| (*owner, to.iter().map(|(_, port)| *port).collect())).collect();
+
                 RolePlan::Router(RouterPlan {
                     capacity_connections,
                     idle_timeout_s: idle,
@@ -150,8 +168,11 @@ fn role() -> impl Strategy<Value = RolePlan> {
                     stands_in_for,
                     hosts,
                     destinations,
-                    mirrors: std::collections::BTreeMap::new(),
-                    replicas: std::collections::BTreeMap::new(),
+                    mirrors: mirrors
+                        .into_iter()
+                        .map(|(owner, all)| (owner, all.into_iter().map(to).collect()))
+                        .collect(),
+                    replicas,
                 })
             },
         );

@@ -26,6 +26,7 @@ fn reports(pipeline: &Arc<dyn Pipeline>, plan: &DatapathPlan) -> Vec<SweepReport
         freed: 2,
         freed_ms: 9_000,
         occupied: 40,
+        ..SweepReport::default()
     };
     (1..).zip(sweeps).map(report).collect()
 }
@@ -148,7 +149,8 @@ fn what_is_asked_for() {
         (transit(), "port_in 1, port_in 2, port_in 3, port_out 1, port_out 2, port_out 3"),
         (
             router(5),
-            "port_in 1, port_in 2, port_in 3, port_in 9, port_out 1, port_out 2, port_out 3, port_out 9, \
+            "port_in 1, port_in 2, port_in 3, port_in 9, port_in 10, port_out 1, port_out 2, \
+             port_out 3, port_out 9, port_out 10, \
              events 0, events 1, events 2",
         ),
         (outside(), "port_in 1, port_in 2, port_in 11, port_out 1, port_out 2, port_out 11"),
@@ -170,7 +172,7 @@ fn packets_of_the_controller() {
     let frame = v1::PacketIn { payload: vec![1, 2, 3], metadata: metadata(&[0, 7], &[0]) };
     assert_eq!(pipeline.incoming(&frame), Ok(Incoming::Frame { port: PortNo(7), data: vec![1, 2, 3] }));
 
-    let sweep = Sweep { kind: SweepKind::Connections, owner: 2, token: 9, first: 0, end: 64 };
+    let sweep = Sweep { kind: SweepKind::Connections, owner: 2, token: 9, first: 0, end: 64, ..Sweep::default() };
     let out = pipeline.sweep(&sweep);
     assert_eq!((out.payload, out.metadata), (sweep.encode(), metadata(&[0], &[1])));
     let out = pipeline.packet_out(PortNo(300), vec![4]);
@@ -183,7 +185,7 @@ fn packets_of_the_controller() {
     let bad = [
         (
             v1::PacketIn { payload: vec![0; 12], metadata: metadata(&[0], &[1]) },
-            "a sweep report of 12 bytes; expected 40",
+            "a sweep report of 12 bytes; expected 68",
         ),
         (
             v1::PacketIn { payload: vec![], metadata: metadata(&[1], &[5]) },
@@ -201,4 +203,21 @@ fn packets_of_the_controller() {
     }
     let out = routing().packet_out(PortNo(1), vec![]);
     assert_eq!(out.metadata.len(), 3, "metadata that mean nothing to us are sent too");
+}
+
+#[test]
+fn sweeps_of_copies() {
+    let (pipeline, plan) = (fabric(), router(500));
+    let emitted = pipeline.replication(&plan, SweepKind::Emit, R1, Some(plans::R3));
+    let stretches: Vec<_> = emitted.iter().map(|sweep| (sweep.first, sweep.end)).collect();
+    assert_eq!(stretches, [(0, 256), (256, 512), (512, 768), (768, 1_024)], "packets wait in between");
+    assert!(emitted.iter().all(|sweep| (sweep.owner, sweep.session) == (R1.0, 2_010)), "{emitted:?}");
+    let digest = pipeline.replication(&plan, SweepKind::Digest, R2, None);
+    let expected = Sweep { kind: SweepKind::Digest, owner: R2.0, first: 0, end: 1_024, ..Sweep::default() };
+    assert_eq!(digest, [expected]);
+    for (owner, shadow) in [(R1, Some(OUTSIDE)), (OUTSIDE, None), (OUTSIDE, Some(R2))] {
+        assert_eq!(pipeline.replication(&plan, SweepKind::Emit, owner, shadow), [], "{owner} {shadow:?}");
+    }
+    assert_eq!(pipeline.replication(&transit(), SweepKind::Digest, R1, None), []);
+    assert_eq!(routing().replication(&plan, SweepKind::Digest, R1, None), []);
 }

@@ -1,0 +1,3 @@
+//! Records of connections on mirror links.
+
+pub mod fixed;
