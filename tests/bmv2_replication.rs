@@ -16,7 +16,17 @@ fn bmv2_connections_follow_to_the_shadow_and_come_back() {
     isolated_on(&[Kind::Bmv2], || {
         run(async {
             let (switches, wires) = Switch::bmv2().await;
-            scenario::replication(Lab::new(switches, wires).await, 4_000).await;
+            scenario::replication(Lab::new(switches, wires).await).await;
+        });
+    });
+}
+
+#[test]
+fn bmv2_what_mirroring_costs() {
+    isolated_on(&[Kind::Bmv2], || {
+        run(async {
+            let (switches, wires) = Switch::bmv2().await;
+            scenario::costs(Lab::new(switches, wires).await).await;
         });
     });
 }

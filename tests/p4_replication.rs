@@ -8,7 +8,7 @@ use p4replica::{Lab, scenario};
 #[tokio::test]
 async fn p4_connections_follow_to_the_shadow_and_come_back() {
     let (switches, wires) = Switch::emulated().await;
-    scenario::replication(Lab::new(switches, wires).await, 0).await;
+    scenario::replication(Lab::new(switches, wires).await).await;
 }
 
 #[tokio::test]

@@ -123,8 +123,8 @@ const bit<8> CHANGE_ENDED = 5;
 // Nothing: a sweep came by.
 const bit<8> CHANGE_EMITTED = 6;
 
-// First byte of a record: version 1, the profile of switches.
-const bit<8> RECORD_FIRST = 0x11;
+// First byte of a record: version 1, profile 2, that of switches.
+const bit<8> RECORD_FIRST = 0x12;
 
 // Client address, server address, client port, server port, protocol: the same for both directions.
 typedef bit<104> tuple_t;

@@ -174,6 +174,12 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard.egress_spec = CPU_PORT;
     }
 
+    // Somebody asks this router whether it lives.
+    @hidden
+    action send_back() {
+        standard.egress_spec = standard.ingress_port;
+    }
+
     @hidden
     action to_destination() {
         meta.node = meta.owner;
@@ -259,7 +265,11 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 gateways.apply();
             }
         } else if (hdr.ethernet.isValid() && hdr.ethernet.type == TYPE_LLDP) {
-            to_controller();
+            if (meta.role == ROLE_ROUTER && hdr.ethernet.dst == NODE_PREFIX ++ meta.index) {
+                send_back();
+            } else {
+                to_controller();
+            }
         } else if (hdr.ethernet.isValid() && hdr.ethernet.type == TYPE_RECORD) {
             if (meta.trusted == 1 && meta.held == 1) {
                 follow();

@@ -15,7 +15,7 @@ use foreshadow::fabric::wires::{Arrival, Wires};
 use foreshadow::p4info::mapping::Mapping;
 use foreshadow::plan::{DatapathPlan, MirrorTo, NextHop, RolePlan, RouterPlan};
 use foreshadow::southbound::p4runtime::{Device, P4Settings, P4Southbound, pipeline};
-use foreshadow::southbound::{Command, Event, Reading, WallClock};
+use foreshadow::southbound::{Command, EVENTS_MAX, Event, Reading, WallClock};
 use foreshadow::types::{DatapathId, NodeIndex, PortNo};
 use foreshadow::wire::p4runtime::v1;
 use foreshadow::wire::p4runtime::v1::p4_runtime_client::P4RuntimeClient;
@@ -57,7 +57,7 @@ pub struct Lab {
     pub link: Arc<Mutex<Link>>,
     southbound: P4Southbound,
     events: mpsc::Receiver<Event>,
-    arrivals: mpsc::UnboundedReceiver<(PortNo, Vec<u8>, Instant)>,
+    arrivals: mpsc::UnboundedReceiver<(PortNo, Vec<u8>)>,
     generation: u64,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -77,7 +77,7 @@ impl Lab {
                 if port == far(OWNER, MIRROR) || port == far(SHADOW, MIRROR) {
                     let _ = mirrored.send((port, bytes));
                 } else {
-                    let _ = sender.send((port, bytes, Instant::now()));
+                    let _ = sender.send((port, bytes));
                 }
             }
         };
@@ -109,7 +109,7 @@ impl Lab {
         };
         let switches: BTreeMap<NodeIndex, Switch> = switches.into_iter().map(|switch| (switch.node, switch)).collect();
         let devices = switches.iter().map(device).collect();
-        let (sender, events) = mpsc::channel(256);
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
         let settings = P4Settings::new(1, None, Arc::new(WallClock::default()));
         let southbound = P4Southbound::start(devices, settings, sender);
         let mut lab = Self { switches, wires, link, southbound, events, arrivals, generation: 0, tasks, stop };
@@ -212,11 +212,19 @@ impl Lab {
     }
 
     /// The next IPv4 frame that leaves by a port that is no mirror port.
-    pub async fn next_packet(&mut self) -> (PortNo, Vec<u8>, Instant) {
+    pub async fn next_packet(&mut self) -> (PortNo, Vec<u8>) {
+        self.next_frame([8, 0]).await
+    }
+
+    pub async fn next_lldp(&mut self) -> (PortNo, Vec<u8>) {
+        self.next_frame([0x88, 0xcc]).await
+    }
+
+    async fn next_frame(&mut self, ether_type: [u8; 2]) -> (PortNo, Vec<u8>) {
         loop {
-            let (port, frame, at) = timeout(PATIENCE, self.arrivals.recv()).await.expect("a frame in time").unwrap();
-            if frame.get(12..14) == Some(&[8, 0]) {
-                return (port, frame, at);
+            let (port, frame) = timeout(PATIENCE, self.arrivals.recv()).await.expect("a frame in time").unwrap();
+            if frame.get(12..14) == Some(&ether_type) {
+                return (port, frame);
             }
         }
     }
@@ -224,8 +232,7 @@ impl Lab {
     /// IPv4 frames that have left so far.
     pub fn packets_so_far(&mut self) -> Vec<(PortNo, Vec<u8>)> {
         std::iter::from_fn(|| self.arrivals.try_recv().ok())
-            .filter(|(_, frame, _)| frame.get(12..14) == Some(&[8, 0]))
-            .map(|(port, frame, _)| (port, frame))
+            .filter(|(_, frame)| frame.get(12..14) == Some(&[8, 0]))
             .collect()
     }
 

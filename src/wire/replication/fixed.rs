@@ -37,8 +37,8 @@ pub const ETHER_TYPE: u16 = 0x88b5;
 /// Bytes of a record, and of its frame.
 pub const LENGTH: usize = 34;
 pub const FRAME_LENGTH: usize = HEADER + LENGTH;
-/// Version and profile.
-pub const FIRST: u8 = 0x11;
+/// Version 1, profile 2.
+pub const FIRST: u8 = 0x12;
 
 const HEADER: usize = 14;
 const ESTABLISHED: u8 = 1;
@@ -213,7 +213,7 @@ mod tests {
     }
 
     const GOLDEN: [u8; LENGTH] = [
-        0x11, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 10, 1, 0, 10, 198, 51, 100, 10, 0x9c,
+        0x12, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 10, 1, 0, 10, 198, 51, 100, 10, 0x9c,
         0x40, 0x01, 0xbb, 6, 3,
     ];
 
@@ -241,8 +241,8 @@ mod tests {
         let table = [
             (&GOLDEN[..33], RecordError::Length(33)),
             (&[][..], RecordError::Length(0)),
-            (&with(0, 0x10)[..], RecordError::First(0x10)),
-            (&with(0, 0x21)[..], RecordError::First(0x21)),
+            (&with(0, 0x11)[..], RecordError::First(0x11)),
+            (&with(0, 0x22)[..], RecordError::First(0x22)),
             (&with(1, 0)[..], RecordError::Event(0)),
             (&with(1, 7)[..], RecordError::Event(7)),
             (&nothing[..], RecordError::Nothing),
