@@ -19,6 +19,8 @@ pub mod telemetry;
 pub mod anomaly;
 pub mod forecast;
 
+pub mod replication;
+
 pub mod controller;
 pub mod northbound;
 pub mod policy;
