@@ -40,3 +40,23 @@ fn bmv2_without_mirroring_the_shadow_knows_nothing() {
         });
     });
 }
+
+#[test]
+fn bmv2_real_tcp_survives_its_router() {
+    isolated_on(&[Kind::Bmv2], || {
+        run(async {
+            let (switches, wires) = Switch::bmv2().await;
+            scenario::a_router_dies(Lab::new(switches, wires).await, true).await;
+        });
+    });
+}
+
+#[test]
+fn bmv2_real_tcp_breaks_without_mirroring() {
+    isolated_on(&[Kind::Bmv2], || {
+        run(async {
+            let (switches, wires) = Switch::bmv2().await;
+            scenario::a_router_dies(Lab::new(switches, wires).await, false).await;
+        });
+    });
+}

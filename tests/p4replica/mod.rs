@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
 pub mod frames;
+pub mod hosts;
 pub mod scenario;
 pub mod switch;
 
@@ -59,6 +60,8 @@ pub struct Lab {
     events: mpsc::Receiver<Event>,
     arrivals: mpsc::UnboundedReceiver<(PortNo, Vec<u8>)>,
     generation: u64,
+    /// A switch was ended on purpose.
+    killed: bool,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -112,7 +115,8 @@ impl Lab {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let settings = P4Settings::new(1, None, Arc::new(WallClock::default()));
         let southbound = P4Southbound::start(devices, settings, sender);
-        let mut lab = Self { switches, wires, link, southbound, events, arrivals, generation: 0, tasks, stop };
+        let mut lab =
+            Self { switches, wires, link, southbound, events, arrivals, generation: 0, killed: false, tasks, stop };
         for _ in 0..2 {
             lab.wait(|event| matches!(event, Event::Found { .. }).then_some(())).await;
         }
@@ -128,6 +132,13 @@ impl Lab {
         self.tasks.shutdown().await;
     }
 
+    /// Ends a switch without a word to anybody.
+    pub async fn kill(&mut self, node: NodeIndex) {
+        self.killed = true;
+        let switch = self.switches.remove(&node).unwrap();
+        switch.stop().await;
+    }
+
     /// The first event that `wanted` takes; what is refused fails the test.
     pub async fn wait<T>(&mut self, wanted: impl Fn(&Event) -> Option<T>) -> T {
         loop {
@@ -135,8 +146,10 @@ impl Lab {
             if let Some(found) = wanted(&event) {
                 return found;
             }
-            if let Event::InstallFailed { error, .. } | Event::SwitchDown { reason: error, .. } = &event {
-                panic!("{error}");
+            match &event {
+                Event::InstallFailed { error, .. } => panic!("{error}"),
+                Event::SwitchDown { reason, .. } if !self.killed => panic!("{reason}"),
+                _ => {}
             }
         }
     }

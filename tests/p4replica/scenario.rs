@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use std::sync::atomic::Ordering;
+
 use foreshadow::southbound::Event;
 use foreshadow::types::{MacAddr, NodeIndex};
 use foreshadow::wire::replication::fixed::{Record, RecordEvent};
 
 use super::frames::{ACK, FIN, SYN, client_port, down, up};
+use super::hosts::{Talker, apart};
 use super::{INSIDE, Lab, MIRROR, OUTSIDE, OWNER, SHADOW, far, plan};
 
 const CAPACITY: u32 = 60;
@@ -250,5 +253,44 @@ pub async fn nothing_without_mirroring(mut lab: Lab) {
     await_events(&lab, SHADOW, UNKNOWN, 20).await;
     assert_eq!(lab.packets_so_far(), Vec::new());
     assert!(lab.link.lock().unwrap().carried.is_empty());
+    lab.stop().await;
+}
+
+/// Real TCP: the router dies in the middle of it, and its packets go to the shadow from then on.
+pub async fn a_router_dies(mut lab: Lab, mirrored: bool) {
+    for node in [OWNER, SHADOW] {
+        lab.install(node, plan(node, CAPACITY, mirrored)).await;
+    }
+    let means = lab.join_hosts().await;
+    let server = apart(|| Talker::start("server", &["serve"])).await;
+    let mut client = apart(|| Talker::start("client", &["hold", "40"])).await;
+    let ask = async |mut client: Talker, command: &'static str| {
+        apart(move || {
+            let answer = client.ask(command);
+            (client, answer)
+        })
+        .await
+    };
+    let answer;
+    (client, answer) = ask(client, "check 10").await;
+    assert_eq!(answer["answered"], 40);
+    if mirrored {
+        agree(&mut lab, 40).await;
+    }
+    lab.kill(OWNER).await;
+    means.store(SHADOW.0, Ordering::Relaxed);
+    let answer;
+    (client, answer) = ask(client, if mirrored { "check 10" } else { "check 3" }).await;
+    println!("mirrored {mirrored}: {answer}");
+    assert_eq!(answer["answered"], if mirrored { 40 } else { 0 });
+    if mirrored {
+        let answer;
+        (client, _) = ask(client, "open 20").await;
+        (client, answer) = ask(client, "check 10").await;
+        assert_eq!(answer["answered"], 60, "new ones beside them");
+        (client, _) = ask(client, "close").await;
+        while lab.collect(SHADOW).await.connections.is_none_or(|counted| counted.occupied > 0) {}
+    }
+    drop((client, server));
     lab.stop().await;
 }
