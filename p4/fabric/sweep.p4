@@ -73,14 +73,17 @@ action begin_pass() {
             hdr.sweep.count = hdr.sweep.count + 1; \
             hdr.sweep.digest = hdr.sweep.digest + (wide ^ (wide >> 29)); \
         } \
-    } else if (state[2:2] == 1) { \
-        if (hdr.sweep.kind == SWEEP_DOUBT) { \
-            states.write(meta.slot, state | 8); \
-            hdr.sweep.doubted = hdr.sweep.doubted + 1; \
-        } else if (state[3:3] == 1) { \
-            keys.write(meta.slot, 0); \
+    } else if (hdr.sweep.kind == SWEEP_DOUBT) { \
+        if (state[2:2] == 1 || hdr.sweep.session != 0) { \
+            if (state[2:2] == 0) { \
+                freed = freed + 1; \
+            } \
+            states.write(meta.slot, state | 12); \
             hdr.sweep.doubted = hdr.sweep.doubted + 1; \
         } \
+    } else if (state[3:3] == 1) { \
+        keys.write(meta.slot, 0); \
+        hdr.sweep.doubted = hdr.sweep.doubted + 1; \
     }
 
 #define SWEEP_SLOT \

@@ -57,6 +57,8 @@ pub(super) fn sweeps(
 ) -> Vec<Sweep> {
     let RolePlan::Router(router) = &plan.role else { return Vec::new() };
     let session = match shadow {
+        // What a router doubts of its own, somebody else carries now: all of it is a copy from then on.
+        None if kind == SweepKind::Doubt && owner == plan.index => Some(1),
         None => Some(0),
         Some(shadow) => {
             let mut to = router.mirrors.get(&owner).into_iter().flatten();

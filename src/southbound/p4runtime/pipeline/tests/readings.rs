@@ -215,6 +215,8 @@ fn sweeps_of_copies() {
     let digest = pipeline.replication(&plan, SweepKind::Digest, R2, None);
     let expected = Sweep { kind: SweepKind::Digest, owner: R2.0, first: 0, end: 1_024, ..Sweep::default() };
     assert_eq!(digest, [expected]);
+    let doubted = |owner| pipeline.replication(&plan, SweepKind::Doubt, owner, None)[0].session;
+    assert_eq!((doubted(R1), doubted(R2)), (1, 0), "of its own a router doubts everything");
     for (owner, shadow) in [(R1, Some(OUTSIDE)), (OUTSIDE, None), (OUTSIDE, Some(R2))] {
         assert_eq!(pipeline.replication(&plan, SweepKind::Emit, owner, shadow), [], "{owner} {shadow:?}");
     }
