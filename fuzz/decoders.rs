@@ -14,6 +14,7 @@ use foreshadow::types::{MacAddr, NodeIndex, PortNo, Timestamp};
 use foreshadow::wire::arp::Arp;
 use foreshadow::wire::dhcp::Dhcp;
 use foreshadow::wire::ethernet::Header;
+use foreshadow::wire::liveness::LivenessProbe;
 use foreshadow::wire::lldp::{Key, Probe, is_lldp};
 use foreshadow::wire::ndp::Neighbour;
 use foreshadow::wire::openflow::{Frame, Framing, MESSAGE_BYTES_MAX, Match, Message};
@@ -75,6 +76,10 @@ pub(crate) fn lldp(data: &[u8]) {
     if let Ok(probe) = Probe::decode(data, KEY) {
         assert!(is_lldp(data));
         assert_eq!(Probe::decode(&probe.encode(MacAddr::GATEWAY, KEY), KEY), Ok(probe));
+    }
+    if let Ok(probe) = LivenessProbe::decode(data, KEY) {
+        assert!(is_lldp(data));
+        assert_eq!(LivenessProbe::decode(&probe.encode(MacAddr::GATEWAY, KEY), KEY), Ok(probe));
     }
 }
 

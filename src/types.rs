@@ -110,6 +110,13 @@ impl MacAddr {
         Self([0x02, 0x46, 0x53, 0x01, hi, lo])
     }
 
+    /// The node that it stands for, if it is of [`Self::of_node`]'s.
+    pub fn node(self) -> Option<NodeIndex> {
+        let Self([.., hi, lo]) = self;
+        let index = NodeIndex(u16::from_be_bytes([hi, lo]));
+        (Self::of_node(index) == self).then_some(index)
+    }
+
     pub fn to_u64(self) -> u64 {
         self.0.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }

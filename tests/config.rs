@@ -145,7 +145,7 @@ fn every_key_is_accepted() {
     load_topology(&path).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let path = root().join("tests/config/every-controller-key.yaml");
     let text = std::fs::read_to_string(&path).expect("the file is part of the repository");
-    for section in [schema::CONTROLLER, schema::P4RUNTIME, schema::LOOP] {
+    for section in [schema::CONTROLLER, schema::P4RUNTIME, schema::LOOP, schema::FAILOVER] {
         for key in section.keys {
             assert!(
                 text.contains(&format!("{}:", key.name)),
@@ -162,9 +162,12 @@ fn every_key_is_accepted() {
     };
     // What the settings hold is what the schema lists, no more and no less.
     let value = serde_json::to_value(&loaded.config).expect("settings are plain data");
-    for (value, section) in
-        [(&value, schema::CONTROLLER), (&value["p4runtime"], schema::P4RUNTIME), (&value["loop"], schema::LOOP)]
-    {
+    for (value, section) in [
+        (&value, schema::CONTROLLER),
+        (&value["p4runtime"], schema::P4RUNTIME),
+        (&value["loop"], schema::LOOP),
+        (&value["loop"]["failover"], schema::FAILOVER),
+    ] {
         let mut found: Vec<&str> = value.as_object().expect("a map").keys().map(String::as_str).collect();
         let mut listed: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
         found.sort_unstable();
@@ -192,8 +195,11 @@ fn ranges_and_defaults_are_as_documented() {
     };
     let defaults = serde_json::to_value(foreshadow::config::LoopSettings::default()).expect("plain data");
     let mut checked = 0;
-    for key in schema::LOOP.keys {
-        match &defaults[key.name] {
+    let of_loop = schema::LOOP.keys.iter().map(|key| (key, &defaults[key.name], ("", "")));
+    let of_failover = schema::FAILOVER.keys.iter();
+    let of_failover = of_failover.map(|key| (key, &defaults["failover"][key.name], ("failover: {", "}")));
+    for (key, default, (open, close)) in of_loop.chain(of_failover) {
+        match default {
             serde_json::Value::String(text) => assert_eq!(text, key.default, "{}", key.name),
             value => assert_eq!(value.as_f64(), key.default.parse().ok(), "{}", key.name),
         }
@@ -201,7 +207,7 @@ fn ranges_and_defaults_are_as_documented() {
         checked += 1;
         let step = if low.fract() == 0.0 { 1.0 } else { 0.001 };
         for (value, fits) in [(low, true), (high, true), (low - step, false), (high + step, false)] {
-            let text = format!("topology: every-key.yaml\nloop: {{{}: {value}}}\n", key.name);
+            let text = format!("topology: every-key.yaml\nloop: {{{open}{}: {value}{close}}}\n", key.name);
             assert_eq!(good(&text), fits, "{text} with range {}", key.range);
         }
     }

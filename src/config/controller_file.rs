@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::reader::{Problem, Reader};
 use super::schema::{self, Section};
-use super::settings::{Config, LoopSettings, P4RuntimeSettings, PolicyKind};
+use super::settings::{Config, FailoverSettings, LoopSettings, P4RuntimeSettings, PolicyKind};
 use super::topology::Topology;
 use super::topology_file::{load_topology, read_topology};
 use super::yaml::{Place, Tree, Value};
@@ -119,9 +119,33 @@ fn read_p4runtime(reader: &mut Reader<'_>, tree: &Tree) -> Option<P4RuntimeSetti
     Some(settings)
 }
 
+fn read_failover(reader: &mut Reader<'_>, tree: &Tree) -> Option<FailoverSettings> {
+    let fields = reader.object(tree, &schema::FAILOVER)?;
+    let mut settings = FailoverSettings::default();
+    let mut integer = |key: &str, range, value: &mut u64| {
+        if let Some(given) = reader.integer(fields.get(key), key, range) {
+            *value = given;
+        }
+    };
+    integer("probe_interval_ms", 0..=60_000, &mut settings.probe_interval_ms);
+    integer("session_grace_ms", 0..=600_000, &mut settings.session_grace_ms);
+    integer("hold_down_ms", 0..=3_600_000, &mut settings.hold_down_ms);
+    let mut misses = u64::from(settings.probe_misses);
+    integer("probe_misses", 1..=100, &mut misses);
+    settings.probe_misses = u32::try_from(misses).expect("the range ends at 100");
+    if let Some(given) = reader.number(fields.get("ramp_step_percent"), "ramp_step_percent", 0.1..=100.0) {
+        settings.ramp_step_percent = given;
+    }
+    Some(settings)
+}
+
 fn read_loop(reader: &mut Reader<'_>, tree: &Tree) -> Option<LoopSettings> {
     let fields = reader.object(tree, &schema::LOOP)?;
     let mut settings = LoopSettings::default();
+    settings.failover = match fields.get("failover") {
+        None | Some(Tree { value: Value::Null, .. }) => FailoverSettings::default(),
+        Some(tree) => read_failover(reader, tree)?,
+    };
     let policies = "predictive, reactive or static";
     if let Some(policy) = reader.parsed(fields.get("policy"), "policy", policies, PolicyKind::parse) {
         settings.policy = policy;

@@ -325,6 +325,50 @@ pub const LOOP: Section = Section {
             "100 to 3,600,000",
             "Interval of LLDP probes on every fabric port.",
         ),
+        may("failover", "map", "all defaults", "", "How failed routers are found, and how they come back."),
+    ],
+};
+
+pub const FAILOVER: Section = Section {
+    name: "failover",
+    path: "loop.failover",
+    about: "See FAILOVER.md for what the numbers do.",
+    keys: &[
+        may(
+            "probe_interval_ms",
+            "milliseconds",
+            "200",
+            "0 to 60,000",
+            "How often each first-stage router is probed over its links; 0: not at all.",
+        ),
+        may(
+            "probe_misses",
+            "probes",
+            "3",
+            "1 to 100",
+            "So many in a row without an answer over any link make a failure; two are enough once the session is gone.",
+        ),
+        may(
+            "session_grace_ms",
+            "milliseconds",
+            "1000",
+            "0 to 600,000",
+            "How long the session may be gone of a router that can answer probes through it alone.",
+        ),
+        may(
+            "hold_down_ms",
+            "milliseconds",
+            "3000",
+            "0 to 3,600,000",
+            "How long a router must look healthy before its state is brought back; each failure within ten minutes of another doubles it, up to 32 times.",
+        ),
+        may(
+            "ramp_step_percent",
+            "percentage points",
+            "10",
+            "0.1 to 100",
+            "After its return a router is given so much more of its share of new connections in each cycle.",
+        ),
     ],
 };
 
@@ -482,7 +526,7 @@ pub fn reference() -> String {
     let mut text = String::new();
     for (title, sections) in [
         ("Topology file", &[TOPOLOGY, NODE, LINK, SERVICE, HOST][..]),
-        ("Controller file", &[CONTROLLER, P4RUNTIME, LOOP][..]),
+        ("Controller file", &[CONTROLLER, P4RUNTIME, LOOP, FAILOVER][..]),
         (
             "Pipeline mapping",
             &[

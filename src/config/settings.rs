@@ -78,6 +78,36 @@ pub struct LoopSettings {
     pub shadows_max: usize,
     /// Interval of LLDP probes on every fabric port.
     pub lldp_interval_ms: u64,
+    /// The controller file has a section of its own for it.
+    pub failover: FailoverSettings,
+}
+
+/// How failures are found, and how a router comes back (docs/FAILOVER.md).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FailoverSettings {
+    /// How often each first-stage router is probed; 0: not at all.
+    pub probe_interval_ms: u64,
+    /// Probes in a row without an answer over any link that make a failure.
+    pub probe_misses: u32,
+    /// For routers that answer through their session alone: how long it may be gone.
+    pub session_grace_ms: u64,
+    /// How long a router must look healthy before its state is brought back; doubled by each failure soon after another.
+    pub hold_down_ms: u64,
+    /// Part of its share of new connections that a router is given more of in each cycle after its return.
+    pub ramp_step_percent: f64,
+}
+
+impl Default for FailoverSettings {
+    fn default() -> Self {
+        Self {
+            probe_interval_ms: 200,
+            probe_misses: 3,
+            session_grace_ms: 1_000,
+            hold_down_ms: 3_000,
+            ramp_step_percent: 10.0,
+        }
+    }
 }
 
 impl Default for LoopSettings {
@@ -92,6 +122,7 @@ impl Default for LoopSettings {
             hold_down_cycles: 30,
             shadows_max: 3,
             lldp_interval_ms: 5_000,
+            failover: FailoverSettings::default(),
         }
     }
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::{Controller, Output, START_PATIENCE, START_PATIENCE_BLANK, notices};
 use crate::config::Stage;
-use crate::network::Trust;
 use crate::policy::engine::{CycleInput, RouterInput};
 use crate::southbound::{Command, Reading};
-use crate::types::{DatapathId, NodeIndex, Timestamp};
+use crate::types::{DatapathId, Timestamp};
 
 /// A reading older than so many cycles says nothing about now.
 const READING_AGE_CYCLES: u32 = 3;
@@ -54,6 +53,7 @@ impl Controller {
     }
 
     pub(super) fn reading(&mut self, datapath: DatapathId, reading: Reading, now: Timestamp, output: &mut Output) {
+        self.failures.liveness.heard(datapath, now);
         self.telemetry.reading(now, datapath, &reading);
         if let Some(switch) = self.switches.get_mut(&datapath) {
             switch.take_reading(Some(reading));
@@ -78,6 +78,8 @@ impl Controller {
         self.cycles.late += u64::from(!missing.is_empty());
         self.refresh_links(now, output);
         self.planning |= self.complete(now);
+        self.follow_failures(now, output);
+        self.failures.phases.ramp();
         let input = self.cycle_input(now);
         let mut outcome = self.engine.cycle(now, &input);
         for decision in &mut outcome.decisions {
@@ -89,6 +91,8 @@ impl Controller {
             output.tell("policy", name, sentence.clone());
         }
         self.outcome = outcome;
+        // Shadows were chosen: who would stand in follows them.
+        self.follow_failures(now, output);
         self.replan(now, output);
         self.gathered = false;
         self.cycles.last_us = now.0.saturating_sub(self.cycle_began.0);
@@ -127,8 +131,11 @@ impl Controller {
             match switch.node.stage {
                 Stage::Router => {
                     let load = loads.get(&index).copied();
-                    let in_service = !self.cut_off(index);
-                    input.routers.insert(index, RouterInput { load, connected: switch.connected(), in_service });
+                    let phases = &self.failures.phases;
+                    let in_service = phases.phase(index).serves();
+                    let held_back_percent = phases.held_back_percent(index);
+                    let router = RouterInput { load, connected: switch.connected(), in_service, held_back_percent };
+                    input.routers.insert(index, router);
                 }
                 Stage::Access => {
                     if let Some(reading) = &switch.reading {
@@ -139,15 +146,5 @@ impl Controller {
             }
         }
         input
-    }
-
-    /// Every data link of this router is known to be down.
-    fn cut_off(&self, router: NodeIndex) -> bool {
-        let mut data = self
-            .links
-            .iter()
-            .filter(|link| link.kind == crate::config::LinkKind::Data && link.seen_from(router).is_some())
-            .peekable();
-        data.peek().is_some() && data.all(|link| link.trust == Trust::Dead)
     }
 }

@@ -26,6 +26,7 @@ use crate::wire::lldp::Key;
 mod bridges;
 mod cycle;
 pub mod driver;
+mod failover;
 pub mod feed;
 mod notices;
 pub mod recording;
@@ -40,6 +41,7 @@ mod bridges_tests;
 mod tests;
 
 use bridges::Bridges;
+use failover::Failures;
 use switches::Switch;
 
 /// A fabric whose switches are not all there, or not all seen by LLDP, is planned for all the same after this time.
@@ -113,6 +115,7 @@ pub struct Controller {
     gathered: bool,
     replanned_at: Timestamp,
     complained: BTreeMap<(DatapathId, Option<PortNo>), Timestamp>,
+    failures: Failures,
 }
 
 impl Controller {
@@ -141,6 +144,7 @@ impl Controller {
             gathered: false,
             replanned_at: Timestamp::default(),
             complained: BTreeMap::new(),
+            failures: Failures::new(&topology, &settings, key),
             topology,
             settings,
         }
@@ -189,6 +193,10 @@ impl Controller {
                 self.found_stations(datapath, &stations, now, output);
             }
             Event::PacketIn { datapath, in_port, data } => {
+                self.failures.liveness.heard(datapath, now);
+                if self.liveness_frame(datapath, in_port, &data, now, output) {
+                    return;
+                }
                 let heard = self.discovery.packet_in(datapath, in_port, &data, now);
                 match heard {
                     Heard::Probe { changed: true } => {
@@ -203,7 +211,11 @@ impl Controller {
                     Heard::Other => self.host_frame(datapath, in_port, &data, now, output),
                 }
             }
-            Event::RoundTrip { datapath, us } => self.discovery.round_trip(datapath, us),
+            Event::RoundTrip { datapath, us } => {
+                self.failures.liveness.heard(datapath, now);
+                self.discovery.round_trip(datapath, us);
+            }
+            Event::FoundStandIns { datapath, stand_ins } => self.found_stand_ins(datapath, &stand_ins, now, output),
             Event::SessionStatus { datapath, status } => {
                 if status.role == SessionRole::Slave {
                     self.discovery.stands_by(datapath, now);
@@ -254,6 +266,7 @@ impl Controller {
                     return;
                 };
                 self.discovery.switch_up(datapath, &ports, now);
+                self.failures.session(datapath, true, now);
                 let message = format!("connected from {peer}: {}, {} ports", description.software, ports.len());
                 let ports = Arc::new(ports.into_iter().map(|port| (port.number, port)).collect());
                 let description = Arc::new(description);
@@ -266,6 +279,7 @@ impl Controller {
                 switch.end_session();
                 self.bridge_silent(datapath, true);
                 self.discovery.switch_down(datapath, now);
+                self.failures.session(datapath, false, now);
                 output.tell("switch-down", self.name(datapath), reason);
                 self.no_reading_from(datapath, now, output);
             }
@@ -346,11 +360,12 @@ impl Controller {
     /// When [`Input::Due`] is due.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let plans = self.gathered.then(|| self.replanned_at + self.gathering());
-        plans.into_iter().chain(self.discovery.next_deadline()).min()
+        plans.into_iter().chain(self.discovery.next_deadline()).chain(self.failures.next_deadline()).min()
     }
 
     fn due(&mut self, now: Timestamp, output: &mut Output) {
         output.commands.extend(self.discovery.poll(now));
+        self.failures_due(now, output);
         if !self.discovery.settled_edges().is_empty() {
             self.network_changed(now, output);
         }
@@ -359,9 +374,10 @@ impl Controller {
         }
     }
 
-    fn replan_gathered(&mut self, now: Timestamp, output: &mut Output) {
+    pub(super) fn replan_gathered(&mut self, now: Timestamp, output: &mut Output) {
         if self.gathered {
             self.refresh_links(now, output);
+            self.follow_failures(now, output);
             self.replan(now, output);
             self.gathered = false;
             self.replanned_at = now;
@@ -384,6 +400,7 @@ impl Controller {
         let links = self.discovery.links(now);
         notices::links(&self.topology, &self.links, &links, output);
         self.links = links;
+        self.ask_by_links(now);
         if !self.discovery.settled(now) {
             // Probes are still on their way: what was not seen yet is no difference.
             return;

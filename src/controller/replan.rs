@@ -30,7 +30,7 @@ impl Controller {
         }
         let shadows = self.shadows();
         let paths = Paths::compute(&self.topology, &self.links, &shadows);
-        let stand_ins = BTreeMap::new();
+        let stand_ins = self.stand_ins();
         let fabric = Fabric {
             topology: &self.topology,
             links: &self.links,
@@ -72,7 +72,19 @@ impl Controller {
         }
     }
 
+    /// Shadows in the order in which they stand in: switches that pass over a dead router by themselves turn to the same
+    /// one as the controller.
     fn shadows(&self) -> Shadows {
+        let chosen = self.chosen_shadows();
+        let known = chosen.into_iter().map(|(router, shadows)| {
+            let order = self.failures.phases.order(router);
+            (router, if order.is_empty() { shadows } else { order.to_vec() })
+        });
+        known.collect()
+    }
+
+    /// Shadows as they were chosen in the last cycle, best first.
+    pub(super) fn chosen_shadows(&self) -> Shadows {
         let index = |id| self.topology.node(id).map(|node| node.index);
         self.outcome
             .decisions

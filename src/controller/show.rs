@@ -33,10 +33,11 @@ impl Controller {
             routers: self.outcome.decisions.clone(),
             differences: self.differences.clone(),
             cycles: self.cycles,
+            failover: self.show_failover(),
         }
     }
 
-    fn node_name(&self, index: NodeIndex) -> NodeId {
+    pub(super) fn node_name(&self, index: NodeIndex) -> NodeId {
         self.topology.by_index(index).map_or_else(|| NodeId::new("?"), |node| node.id.clone())
     }
 

@@ -14,6 +14,7 @@ pub use crate::network::LinkState;
 use crate::config::{LinkKind, PolicyKind, Protocol, Stage};
 use crate::plan::Generation;
 use crate::policy::decision::RouterDecision;
+pub use crate::policy::failover::{Cause, Phase};
 use crate::southbound::{Description, InstallCounts, Port, PortCounters, SessionStatus};
 use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo, ServiceId, Timestamp};
 
@@ -35,6 +36,36 @@ pub struct View {
     /// What LLDP found that the topology file does not say, and the other way round; sentences.
     pub differences: Vec<String>,
     pub cycles: Cycles,
+    #[serde(default)]
+    pub failover: FailoverView,
+}
+
+/// Failures of first-stage routers and how they are met.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FailoverView {
+    pub routers: Vec<RouterFailover>,
+    /// Since the controller started.
+    pub failures: BTreeMap<Cause, u64>,
+    pub unprotected: u64,
+    pub returns: u64,
+    pub probes_sent: u64,
+    pub probes_answered: u64,
+    pub rounds_missed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouterFailover {
+    pub router: NodeId,
+    pub phase: Phase,
+    pub stand_in: Option<NodeId>,
+    pub stands_in_for: Vec<NodeId>,
+    /// Shadows in the order in which they would stand in.
+    pub order: Vec<NodeId>,
+    /// Rounds of probes in a row without an answer.
+    pub missed: u32,
+    /// Its data plane sends probes back by itself.
+    pub answers_itself: bool,
+    pub round_trip_us: Option<u64>,
 }
 
 /// How the loop keeps its cycles.

@@ -13,6 +13,7 @@ pub mod bridge;
 pub mod build;
 pub mod discovery;
 pub mod hosts;
+pub mod liveness;
 pub mod paths;
 pub mod stages;
 

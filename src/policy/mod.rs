@@ -3,6 +3,7 @@
 pub mod correction;
 pub mod decision;
 pub mod engine;
+pub mod failover;
 pub mod shadow;
 pub mod shift;
 pub mod weights;

@@ -41,6 +41,12 @@ pub enum Event {
         #[serde(default)]
         links: Vec<PortNo>,
     },
+    /// Routers in whose place a third-stage or outside switch was found to use others, if any; comes before
+    /// [`Event::Found`].
+    FoundStandIns {
+        datapath: DatapathId,
+        stand_ins: BTreeMap<NodeIndex, NodeIndex>,
+    },
     /// Time from an echo request to its reply.
     RoundTrip {
         datapath: DatapathId,

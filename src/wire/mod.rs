@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod dhcp;
 pub mod ethernet;
+pub mod liveness;
 pub mod lldp;
 pub mod ndp;
 pub mod openflow;

@@ -33,6 +33,7 @@ pub fn mapping() -> Mapping {
         requests: |_| vec![MultipartRequestBody::PortStats(port::ANY), all_flows(LEARNED)],
         reading,
         choices: |_| std::collections::BTreeMap::new(),
+        stand_ins: |_| std::collections::BTreeMap::new(),
         stations: |_| Vec::new(),
         links: |_| Vec::new(),
         flood: Vec::new,

@@ -20,6 +20,10 @@ pub(super) fn reasons(
     if !input.in_service {
         reasons.push("Out of service: its shadows take all new connections.".to_owned());
     }
+    if input.in_service && input.held_back_percent > 0.0 {
+        let given = 100.0 - input.held_back_percent;
+        reasons.push(format!("Back in service: it is given {given:.0} % of its share, and more with every cycle."));
+    }
     if assessment.stale {
         reasons.push("No reading in this cycle: the last decision stands.".to_owned());
     }

@@ -52,11 +52,14 @@ pub struct RouterInput {
     pub connected: bool,
     /// As far as is known it forwards. One that does not gets no new connections; they go to its shadows.
     pub in_service: bool,
+    /// While it comes back after a failure: so much of its share goes to its shadows at least, in percent.
+    #[serde(default)]
+    pub held_back_percent: f64,
 }
 
 impl Default for RouterInput {
     fn default() -> Self {
-        Self { load: None, connected: false, in_service: true }
+        Self { load: None, connected: false, in_service: true, held_back_percent: 0.0 }
     }
 }
 
@@ -124,6 +127,8 @@ struct State {
     resting: u32,
     /// How far ahead what is sent to shadows has to fit.
     ahead_s: f64,
+    /// It was out of service in the cycle before, or held back.
+    returns: bool,
 }
 
 impl State {
@@ -181,6 +186,7 @@ impl Engine {
             moved: BTreeMap::new(),
             resting: 0,
             ahead_s: f64::from(LOOK_AHEAD_CYCLES) * settings.cycle_ms.max(1) as f64 / 1e3,
+            returns: false,
         };
         let states = vec![state; routers.len()];
         let splits = Splits::new(topology);
@@ -385,10 +391,12 @@ impl Engine {
     ) -> Placed {
         let shadows: Vec<usize> = selection.shadows.iter().map(|shadow| self.places[&shadow.router]).collect();
         let headroom: Vec<f64> = shadows.iter().map(|shadow| self.headroom(*shadow, place, inputs)).collect();
-        if inputs[place].in_service && self.states[place].shift.percent > shift::SHIFT_MAX_PERCENT {
+        let held_back = inputs[place].held_back_percent;
+        if inputs[place].in_service && self.states[place].returns {
             // Back in service: what its shadows took in its place was no shift to be restored slowly.
             self.states[place].shift = ShiftState::default();
         }
+        self.states[place].returns = !inputs[place].in_service || held_back > 0.0;
         let state = &self.states[place];
         if inputs[place].in_service && !state.watch.known() && state.shift.percent > 0.0 {
             // Adopted, and not read yet: nothing is known that would speak for another shift.
@@ -407,6 +415,8 @@ impl Engine {
         } else {
             state.shift.next(&assessments[place].signals, &self.settings)
         };
+        let returning = inputs[place].in_service && held_back > law.percent;
+        let law = if returning { ShiftState { percent: held_back, ..law } } else { law };
         // What is at the shadows already takes its room whatever is decided; the rest is for what is sent from now on.
         let staying = state.staying();
         let demand = state.watch.demand_connections() * (1.0 - staying);
@@ -415,14 +425,14 @@ impl Engine {
             .zip(&headroom)
             .map(|(shadow, headroom)| (headroom - state.moved_to(*shadow) * staying).max(0.0))
             .collect();
-        let placement = if inputs[place].in_service {
+        let placement = if inputs[place].in_service && !returning {
             place_steadily(demand, law.percent, &room)
         } else {
             // The connections have to go somewhere; headroom decides the shares, not the amount.
-            let fits = shift::place(demand, 100.0, &room);
+            let fits = shift::place(demand, law.percent, &room);
             let count = shadows.len().max(1) as f64;
             let shares = if fits.percent > 0.0 { fits.shares } else { vec![1.0 / count; shadows.len()] };
-            Placement { shares, percent: 100.0, ..fits }
+            Placement { shares, percent: law.percent, ..fits }
         };
         let state = &mut self.states[place];
         state.shift = ShiftState { percent: placement.percent, ..law };

@@ -119,7 +119,7 @@ impl World {
             let load = &mut self.counts[place];
             (load.occupied, load.active) = (self.tables[place].len() as f64, self.tables[place].len() as f64);
             load.mean_duration_s = self.mean_duration_s;
-            let router = RouterInput { load: Some(*load), connected: true, in_service: true };
+            let router = RouterInput { load: Some(*load), connected: true, ..RouterInput::default() };
             input.routers.insert(NodeIndex(place as u16 + 1), router);
         }
         let access = NodeIndex(self.tables.len() as u16 + 1);
@@ -253,7 +253,7 @@ fn load(occupied: f64, new_per_s: f64) -> Load {
 
 fn input(loads: &[Option<Load>]) -> CycleInput {
     let routers = (1..).map(NodeIndex).zip(loads);
-    let routers = routers.map(|(index, load)| (index, RouterInput { load: *load, connected: true, in_service: true }));
+    let routers = routers.map(|(index, load)| (index, RouterInput { load: *load, connected: true, ..RouterInput::default() }));
     CycleInput { routers: routers.collect(), ..CycleInput::default() }
 }
 
@@ -286,17 +286,35 @@ fn a_router_out_of_service_gets_nothing_until_it_is_back() {
     };
     let first = engine.cycle(Timestamp::from_secs(1), &all);
     assert_eq!([1, 2, 3].map(|router| held(&first, router)), [128, 77, 51]);
-    all.routers.insert(NodeIndex(1), RouterInput { load: None, connected: false, in_service: false });
+    all.routers.insert(NodeIndex(1), RouterInput { in_service: false, ..RouterInput::default() });
     let outcome = engine.cycle(Timestamp::from_secs(2), &all);
     assert_eq!(held(&outcome, 1), 0);
     assert_eq!(outcome.slots[&access]["web"].moved, 128, "only its own slots move");
     assert!(outcome.decisions[0].reasons[0].starts_with("Out of service"));
     assert!(outcome.decisions[1].shadows.iter().all(|shadow| shadow.router.as_str() != "router-1"));
-    let back = RouterInput { load: Some(load(0.0, 0.0)), connected: true, in_service: true };
+    let back = RouterInput { load: Some(load(0.0, 0.0)), connected: true, ..RouterInput::default() };
     all.routers.insert(NodeIndex(1), back);
     let outcome = engine.cycle(Timestamp::from_secs(3), &all);
     assert_eq!([1, 2, 3].map(|router| held(&outcome, router)), [128, 77, 51]);
     assert_eq!(outcome.decisions[0].shift_percent, 0.0);
+}
+
+#[test]
+fn a_router_that_comes_back_is_given_its_share_by_steps() {
+    let mut engine = Engine::new(&fabric(&TRIO), &LoopSettings::default());
+    let mut all = input(&[Some(load(0.0, 0.0)), Some(load(200.0, 10.0)), Some(load(100.0, 5.0))]);
+    let steps = [None, Some(90.0), Some(50.0), Some(10.0), Some(0.0), Some(0.0)];
+    let mut given = Vec::new();
+    for (second, step) in (1..).zip(steps) {
+        let router = all.routers.get_mut(&NodeIndex(1)).expect("the first");
+        (router.in_service, router.held_back_percent) = (step.is_some(), step.unwrap_or(0.0));
+        let outcome = engine.cycle(Timestamp::from_secs(second), &all);
+        let slots = &outcome.slots[&NodeIndex(4)]["web"].slots;
+        given.push(slots.iter().filter(|slot| slot.0 == 1).count());
+        let told = outcome.decisions[0].reasons.iter().any(|reason| reason.starts_with("Back in service"));
+        assert_eq!(told, step.is_some_and(|step| step > 0.0), "{:?}", outcome.decisions[0].reasons);
+    }
+    assert_eq!(given, [0, 13, 64, 115, 128, 128]);
 }
 
 #[test]

@@ -378,6 +378,11 @@ impl SwitchAgent {
     fn drain_parts(&mut self, now: Timestamp) {
         let Some(datapath) = self.session.datapath() else { return };
         while let Some(event) = self.installer.poll_event() {
+            if let InstallEvent::Found(state) = &event {
+                let stand_ins = (self.mapping.stand_ins)(state);
+                let some = (!stand_ins.is_empty()).then_some(Event::FoundStandIns { datapath, stand_ins });
+                self.events.extend(some);
+            }
             self.events.push_back(match event {
                 InstallEvent::Found(state) => Event::Found {
                     datapath,

@@ -6,7 +6,7 @@ use super::install::CookieSpace;
 use super::state::SwitchState;
 use crate::plan::{Choice, DatapathPlan, Station};
 use crate::southbound::{ConnectionEnded, Reading};
-use crate::types::PortNo;
+use crate::types::{NodeIndex, PortNo};
 use crate::wire::openflow::{Action, FlowMod, FlowRemoved, FlowStats, MultipartReplyBody, MultipartRequestBody};
 
 /// One data path as pure functions, so that sessions know no tables and tests can bring a small one.
@@ -21,6 +21,8 @@ pub struct Mapping {
     pub reading: fn(&DatapathPlan, &[MultipartReplyBody]) -> Reading,
     /// How a third-stage switch in this state chooses routers, by the number of the service; whole choices only.
     pub choices: fn(&SwitchState) -> BTreeMap<u16, Choice>,
+    /// Routers that mean others in this state: after a failover (third stage and outside).
+    pub stand_ins: fn(&SwitchState) -> BTreeMap<NodeIndex, NodeIndex>,
     /// Stations that a bridge in this state has on its edge ports.
     pub stations: fn(&SwitchState) -> Vec<(Station, PortNo)>,
     /// Ports of a bridge in this state that lead to other switches.

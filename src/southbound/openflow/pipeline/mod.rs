@@ -10,6 +10,7 @@ mod collect;
 pub mod cookie;
 mod edge;
 mod hops;
+mod liveness;
 mod outside;
 mod pins;
 mod router;
@@ -33,6 +34,7 @@ pub const MAPPING: Mapping = Mapping {
     requests,
     reading,
     choices: access::choices,
+    stand_ins: pins::stand_ins,
     stations: bridge::stations,
     links: bridge::links,
     flood: bridge::flood,
@@ -139,6 +141,8 @@ mod reg {
 mod priority {
     use ipnet::Ipv4Net;
 
+    /// Above [`DISCOVERY`]: discovery frames that are for this switch alone.
+    pub(super) const LIVENESS: u16 = 1_100;
     pub(super) const DISCOVERY: u16 = 1_000;
     pub(super) const MIRROR: u16 = 900;
     /// Addresses that no bridge forwards; mirror ports are closed to them as to all else.

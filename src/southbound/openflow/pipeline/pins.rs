@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::build::{Builder, apply, apply_then, load, register, set_mac, towards};
 use super::{hops, priority, reg, table};
 use crate::plan::DatapathPlan;
+use crate::southbound::openflow::state::SwitchState;
 use crate::types::{MacAddr, NodeIndex};
-use crate::wire::openflow::{Action, CtAction, Field, Match};
+use crate::wire::openflow::{Action, CtAction, Field, Instruction, Match};
 
 const COMMIT: u16 = 1;
 const NO_TABLE: u8 = 0xff;
@@ -42,4 +43,26 @@ pub(super) fn follow(plan: &DatapathPlan, indirection: &BTreeMap<NodeIndex, Node
         let actions = vec![own, towards(*now), send];
         builder.flow(table::INDIRECTION, priority::ANY, register(reg::ROUTER, router.0), apply(actions));
     }
+}
+
+/// The ids that [`follow`] once let mean other routers: a restarted controller goes on with them.
+pub(super) fn stand_ins(state: &SwitchState) -> BTreeMap<NodeIndex, NodeIndex> {
+    let entries = state.flows.iter().filter(|(key, _)| key.table == table::INDIRECTION);
+    let meanings = entries.filter_map(|(key, entry)| {
+        let router = NodeIndex(u16::try_from(key.matching.get(Field::Reg(reg::ROUTER))?.value).ok()?);
+        let now = entry.instructions.iter().find_map(addressed)?;
+        Some((router, now))
+    });
+    meanings.filter(|(router, now)| router != now).collect()
+}
+
+/// The node that these actions address the packet to.
+fn addressed(instruction: &Instruction) -> Option<NodeIndex> {
+    let Instruction::ApplyActions(actions) = instruction else { return None };
+    actions.iter().find_map(|action| match action {
+        Action::SetField(set) if set.field == Field::EthDst => {
+            u64::try_from(set.value).ok().and_then(|mac| MacAddr::from_u64(mac).node())
+        }
+        _ => None,
+    })
 }

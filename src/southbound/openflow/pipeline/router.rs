@@ -10,7 +10,7 @@ use super::build::{
     Builder, ICMP, TCP, UDP, apply, apply_then, bucket_on_group, copy, destination, drop, go_to, ipv4, load, protocol,
     register, set_mac, towards,
 };
-use super::{cookie, edge, group, hops, priority, reg, table};
+use super::{cookie, edge, group, hops, liveness, priority, reg, table};
 use crate::plan::{DatapathPlan, RouterPlan};
 use crate::types::{MacAddr, NodeIndex};
 use crate::wire::openflow::{
@@ -48,6 +48,7 @@ const ECHO_REQUEST: u8 = 8;
 
 pub(super) fn compile(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder) {
     edge::classify(plan, builder);
+    liveness::send_back(plan, builder);
     directions(plan, router, builder);
     keys(builder);
     decide(builder);

@@ -248,6 +248,8 @@ fn a_failover_is_one_entry() {
     }
     let (tables, flows, groups) = changed(&compile(&before), &compile(&after));
     assert_eq!((tables, flows, groups), ([table::INDIRECTION].into(), 1, BTreeSet::new()));
+    assert_eq!(pins::stand_ins(&compile(&before)), BTreeMap::new());
+    assert_eq!(pins::stand_ins(&compile(&after)), [(R1, R2)].into(), "a restarted controller finds it");
 
     let (before, mut after) = (outside(), outside());
     let RolePlan::Outside(plan) = &mut after.role else { unreachable!("made above") };
