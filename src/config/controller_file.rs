@@ -157,6 +157,7 @@ fn read_loop(reader: &mut Reader<'_>, tree: &Tree) -> Option<LoopSettings> {
     };
     integer("cycle_ms", 10..=600_000, &mut settings.cycle_ms);
     integer("lldp_interval_ms", 100..=3_600_000, &mut settings.lldp_interval_ms);
+    integer("replication_interval_ms", 0..=3_600_000, &mut settings.replication_interval_ms);
     let mut small = |key: &str, range, value: &mut u32| {
         let mut wide = u64::from(*value);
         integer(key, range, &mut wide);

@@ -325,6 +325,13 @@ pub const LOOP: Section = Section {
             "100 to 3,600,000",
             "Interval of LLDP probes on every fabric port.",
         ),
+        may(
+            "replication_interval_ms",
+            "milliseconds",
+            "5000",
+            "0 to 3,600,000",
+            "How often what shadows hold is compared with what their router holds; 0: connections are not replicated.",
+        ),
         may("failover", "map", "all defaults", "", "How failed routers are found, and how they come back."),
     ],
 };

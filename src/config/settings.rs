@@ -78,6 +78,8 @@ pub struct LoopSettings {
     pub shadows_max: usize,
     /// Interval of LLDP probes on every fabric port.
     pub lldp_interval_ms: u64,
+    /// How often what shadows hold is compared with what their router holds; 0: connections are not replicated.
+    pub replication_interval_ms: u64,
     /// The controller file has a section of its own for it.
     pub failover: FailoverSettings,
 }
@@ -122,6 +124,7 @@ impl Default for LoopSettings {
             hold_down_cycles: 30,
             shadows_max: 3,
             lldp_interval_ms: 5_000,
+            replication_interval_ms: 5_000,
             failover: FailoverSettings::default(),
         }
     }

@@ -28,6 +28,7 @@ impl Controller {
         let connected = self.switches.iter().filter(|(_, switch)| switch.connected());
         let waiting: BTreeSet<DatapathId> = connected.map(|(datapath, _)| *datapath).collect();
         output.commands.extend(waiting.iter().map(|datapath| Command::Collect { datapath: *datapath }));
+        output.commands.extend(self.replication.poll(now));
         let nobody = waiting.is_empty();
         self.waiting = Some(waiting);
         if nobody {
@@ -94,6 +95,7 @@ impl Controller {
         // Shadows were chosen: who would stand in follows them.
         self.follow_failures(now, output);
         self.replan(now, output);
+        self.arrange_replication(now);
         self.gathered = false;
         self.cycles.last_us = now.0.saturating_sub(self.cycle_began.0);
         output.view_changed = true;

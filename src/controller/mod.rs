@@ -24,6 +24,7 @@ use crate::types::{DatapathId, NodeId, NodeIndex, PortNo, Timestamp};
 use crate::wire::lldp::Key;
 
 mod bridges;
+mod copies;
 mod cycle;
 pub mod driver;
 mod failover;
@@ -31,6 +32,7 @@ pub mod feed;
 mod notices;
 pub mod recording;
 mod replan;
+mod replication;
 mod show;
 mod switches;
 pub mod view;
@@ -42,6 +44,7 @@ mod tests;
 
 use bridges::Bridges;
 use failover::Failures;
+use replication::Replication;
 use switches::Switch;
 
 /// A fabric whose switches are not all there, or not all seen by LLDP, is planned for all the same after this time.
@@ -98,6 +101,7 @@ pub struct Controller {
     bridges: Bridges,
     telemetry: Telemetry,
     engine: Engine,
+    replication: Replication,
     /// Decisions and slots of the last cycle.
     outcome: CycleOutcome,
     links: Vec<WiredLink>,
@@ -132,6 +136,7 @@ impl Controller {
             bridges: Bridges::new(&topology, now),
             telemetry: Telemetry::new(&topology),
             engine: Engine::new(&topology, &settings),
+            replication: copies::replication(&topology, &settings),
             outcome: CycleOutcome::default(),
             differences: Vec::new(),
             generation: 0,
@@ -228,14 +233,16 @@ impl Controller {
                 output.tell("connection-refused", None, format!("{peer}: {reason}"));
             }
             Event::Reading { datapath, reading } => self.reading(datapath, reading, now, output),
-            // Nobody asks for them yet.
-            Event::Connections { .. }
-            | Event::ConnectionsWritten { .. }
-            | Event::ConnectionsReplayed { .. }
-            | Event::ConnectionsDigest { .. }
-            | Event::CopiesSwept { .. }
-            | Event::ConnectionsFailed { .. } => {}
-            Event::ConnectionEnded { datapath, ended } => self.telemetry.ended(now, datapath, &ended),
+            Event::ConnectionEnded { datapath, ended } => {
+                self.telemetry.ended(now, datapath, &ended);
+                self.about_connections(datapath, Event::ConnectionEnded { datapath, ended }, now, output);
+            }
+            Event::Connections { datapath, .. }
+            | Event::ConnectionsWritten { datapath, .. }
+            | Event::ConnectionsReplayed { datapath, .. }
+            | Event::ConnectionsDigest { datapath, .. }
+            | Event::CopiesSwept { datapath, .. }
+            | Event::ConnectionsFailed { datapath, .. } => self.about_connections(datapath, event, now, output),
             Event::Installed { datapath, generation, counts } => {
                 self.discovery.listens(datapath, true, now);
                 if let Some(switch) = self.switches.get_mut(&datapath) {
@@ -301,6 +308,9 @@ impl Controller {
     fn found(&mut self, datapath: DatapathId, entries: usize, choices: &BTreeMap<u16, Choice>, output: &mut Output) {
         let Some(switch) = self.switches.get_mut(&datapath) else { return };
         switch.found = Some(entries);
+        if entries == 0 {
+            self.replication.forget(switch.node.index);
+        }
         if self.planning || switch.node.stage != Stage::Access {
             return;
         }

@@ -38,6 +38,7 @@ impl Controller {
             hosts: &self.hosts,
             shadows: &shadows,
             stand_ins: &stand_ins,
+            replicate: self.settings.replication_interval_ms > 0,
         };
         let staged = self.switches.iter().filter(|(_, switch)| switch.node.stage != Stage::Bridge);
         let plan = |(datapath, switch): (&DatapathId, &Switch)| {
@@ -74,7 +75,7 @@ impl Controller {
 
     /// Shadows in the order in which they stand in: switches that pass over a dead router by themselves turn to the same
     /// one as the controller.
-    fn shadows(&self) -> Shadows {
+    pub(super) fn shadows(&self) -> Shadows {
         let chosen = self.chosen_shadows();
         let known = chosen.into_iter().map(|(router, shadows)| {
             let order = self.failures.phases.order(router);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::Controller;
 use super::bridges::describe;
+use super::replication::Pair;
 use super::switches::Switch;
-use super::view::{HostView, LinkView, ServiceShare, ServiceView, SwitchView, View};
+use super::view::{HostView, LinkView, PairView, ServiceShare, ServiceView, SwitchView, View};
 use crate::config::Service;
 use crate::plan::SLOTS;
 use crate::types::{NodeId, NodeIndex, Timestamp};
@@ -34,11 +35,29 @@ impl Controller {
             differences: self.differences.clone(),
             cycles: self.cycles,
             failover: self.show_failover(),
+            replication: self.show_replication(),
         }
     }
 
     pub(super) fn node_name(&self, index: NodeIndex) -> NodeId {
         self.topology.by_index(index).map_or_else(|| NodeId::new("?"), |node| node.id.clone())
+    }
+
+    fn show_replication(&self) -> Vec<PairView> {
+        let pair = |(owner, holder, keeper, pair): (NodeIndex, NodeIndex, NodeIndex, &Pair)| PairView {
+            owner: self.node_name(owner),
+            holder: self.node_name(holder),
+            keeper: self.node_name(keeper),
+            state: pair.state().to_owned(),
+            problem: pair.obstacle.map(str::to_owned).or_else(|| pair.error.clone()),
+            held: pair.held,
+            copied: pair.copied,
+            divergence: pair.divergence,
+            repaired: pair.repaired,
+            ends: pair.ends,
+            compared_at: pair.compared_at,
+        };
+        self.replication.pairs().map(pair).collect()
     }
 
     fn show_links(&self) -> Vec<LinkView> {

@@ -36,6 +36,9 @@ pub struct View {
     /// What LLDP found that the topology file does not say, and the other way round; sentences.
     pub differences: Vec<String>,
     pub cycles: Cycles,
+    /// Who keeps a copy of whose connections.
+    #[serde(default)]
+    pub replication: Vec<PairView>,
     #[serde(default)]
     pub failover: FailoverView,
 }
@@ -66,6 +69,26 @@ pub struct RouterFailover {
     /// Its data plane sends probes back by itself.
     pub answers_itself: bool,
     pub round_trip_us: Option<u64>,
+}
+
+/// What one keeper has of one router's connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairView {
+    pub owner: NodeId,
+    /// Who carries the connections: the owner, or the shadow that stands in for it.
+    pub holder: NodeId,
+    pub keeper: NodeId,
+    /// `impossible`, `snapshot`, `repairing` or `ready`.
+    pub state: String,
+    pub problem: Option<String>,
+    /// Connections at the holder and at the keeper when they were compared last.
+    pub held: usize,
+    pub copied: usize,
+    /// Found wrong by two comparisons in a row.
+    pub divergence: usize,
+    pub repaired: u64,
+    pub ends: u64,
+    pub compared_at: Option<Timestamp>,
 }
 
 /// How the loop keeps its cycles.

@@ -25,6 +25,8 @@ pub struct Fabric<'f> {
     pub shadows: &'f Shadows,
     /// Router ids that mean another router just now, after a failover; all others mean themselves.
     pub stand_ins: &'f BTreeMap<NodeIndex, NodeIndex>,
+    /// Shadows are told of connections.
+    pub replicate: bool,
 }
 
 /// What one switch has by itself.
@@ -84,7 +86,7 @@ fn router(fabric: &Fabric<'_>, node: &Node) -> RouterPlan {
     // A router that stands in already goes on doing so, even where it is no longer a favourite shadow.
     stands_in_for.extend(fabric.stand_ins.iter().filter(|(_, now)| **now == node.index).map(|(router, _)| *router));
     stands_in_for.remove(&node.index);
-    let (mirrors, replicas) = replication(fabric, node);
+    let (mirrors, replicas) = if fabric.replicate { replication(fabric, node) } else { Default::default() };
     RouterPlan {
         capacity_connections: settings.capacity_connections,
         idle_timeout_s: settings.idle_timeout_s,

@@ -221,7 +221,20 @@ pub struct Connection {
     pub established: bool,
     /// A FIN or RST was seen.
     pub closing: bool,
+    /// The switch was told of it by a copy, and holds it outside its own capacity.
+    #[serde(default)]
+    pub copy: bool,
 }
+
+impl Connection {
+    /// What makes it one and the same: addresses, ports, protocol.
+    pub fn key(&self) -> ConnectionKey {
+        (self.client, self.server, self.client_port, self.server_port, self.protocol)
+    }
+}
+
+/// Client and server address, client and server port, protocol.
+pub type ConnectionKey = (Ipv4Addr, Ipv4Addr, u16, u16, u8);
 
 /// Why a command went nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -327,9 +340,9 @@ pub struct PortCounters {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionEnded {
-    /// Whose it was, and which; `None` where the switch does not tell.
+    /// Which it was, where the switch tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub which: Option<(NodeIndex, Connection)>,
+    pub which: Option<Connection>,
     /// Lifetime without the time-out that ended the entry.
     pub duration_ms: u64,
     pub packets: u64,

@@ -40,6 +40,9 @@ pub fn mapping() -> Mapping {
         connection_ended,
         housekeeping_request: |_| Some(all_flows(LEARNED)),
         housekeeping,
+        connections_request: |_| None,
+        connections: |_, _, _| Vec::new(),
+        write_connection: |_, _, _, _| None,
     }
 }
 

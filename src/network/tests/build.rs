@@ -39,6 +39,7 @@ impl Bench {
             hosts: &self.hosts,
             shadows: &self.shadows,
             stand_ins: &self.stand_ins,
+            replicate: true,
         };
         let ports: BTreeSet<PortNo> = [1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 0xfffe].map(PortNo).into();
         let slots: Vec<NodeIndex> =

@@ -157,6 +157,7 @@ fn sample() -> View {
         routers: vec![decision("r1", 20.0, "r2", Some(forecast)), decision("r2", 0.0, "r1", None)],
         differences: vec!["link r1-r2 is declared and was not seen".into()],
         failover: crate::controller::view::FailoverView::default(),
+        replication: Vec::new(),
         cycles: crate::controller::view::Cycles { decided: 7, late: 0, last_us: 850 },
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::collect::{CollectSettings, Collector, Housekeeper};
 use super::counters::SessionCounters;
+use super::errands::Errands;
 use super::install::{InstallEvent, InstallSettings, Installer};
 use super::mapping::Mapping;
 use super::session::{Session, to_port};
@@ -62,6 +63,7 @@ pub struct SwitchAgent {
     installer: Installer,
     collector: Collector,
     housekeeper: Housekeeper,
+    errands: Errands,
     mapping: Mapping,
     peer: String,
     /// The newest plan wished for.
@@ -82,6 +84,7 @@ impl SwitchAgent {
             installer: Installer::new(settings.install, mapping.cookies),
             collector: Collector::new(settings.collect, mapping),
             housekeeper: Housekeeper::new(settings.collect, mapping),
+            errands: Errands::new(mapping),
             mapping,
             peer,
             plan: None,
@@ -185,7 +188,12 @@ impl SwitchAgent {
 
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let session = self.session.next_deadline()?;
-        let others = [self.installer.next_deadline(), self.collector.next_deadline(), self.housekeeper.next_deadline()];
+        let others = [
+            self.installer.next_deadline(),
+            self.collector.next_deadline(),
+            self.housekeeper.next_deadline(),
+            self.errands.next_deadline(),
+        ];
         Some(others.into_iter().flatten().fold(session, Timestamp::min))
     }
 
@@ -195,6 +203,7 @@ impl SwitchAgent {
             self.installer.tick(&mut self.session, now);
             self.collector.tick(&mut self.session, now);
             self.housekeeper.tick(&mut self.session, now);
+            self.errands.tick(self.plan.as_ref(), &mut self.session, now);
         }
         self.settle(now);
     }
@@ -235,17 +244,10 @@ impl SwitchAgent {
             Command::PacketOut { port, data, .. } => {
                 self.packet_out(port::CONTROLLER, vec![Action::output(port)], data);
             }
-            Command::ReadConnections { datapath, owner } | Command::WriteConnections { datapath, owner, .. } => {
-                let error = "an OpenFlow switch does not do this yet".to_owned();
-                self.events.push_back(Event::ConnectionsFailed { datapath, owner, error });
-            }
-            Command::ReplayConnections { datapath, owner, .. }
-            | Command::DigestConnections { datapath, owner }
-            | Command::SweepCopies { datapath, owner, .. } => {
-                let error = "an OpenFlow switch does not sweep".to_owned();
-                self.events.push_back(Event::ConnectionsFailed { datapath, owner, error });
-            }
             Command::Flood { in_port, data, .. } => self.packet_out(in_port, (self.mapping.flood)(), data),
+            about_connections => {
+                self.errands.command(about_connections, self.plan.as_ref(), &mut self.session, now);
+            }
         }
         self.settle(now);
     }
@@ -304,6 +306,7 @@ impl SwitchAgent {
                 match owner {
                     Owner::Collector => self.collector.failed(xid),
                     Owner::Housekeeping => self.housekeeper.failed(xid),
+                    Owner::Connections => self.errands.failed(&error.to_string(), &self.session),
                     _ => {}
                 }
             }
@@ -320,6 +323,10 @@ impl SwitchAgent {
             (Owner::Collector, Answer::Multipart(body)) => self.collector.answered(xid, body),
             (Owner::Housekeeping, Answer::Multipart(body)) => {
                 self.housekeeper.answered(xid, &body, &mut self.session);
+            }
+            (Owner::Connections, answer) => {
+                let body = if let Answer::Multipart(body) = &answer { Some(body) } else { None };
+                self.errands.answered(xid, body, self.plan.as_ref(), &mut self.session, now);
             }
             _ => {}
         }
@@ -396,6 +403,9 @@ impl SwitchAgent {
             });
         }
         self.installer.rest();
+        while let Some(event) = self.errands.poll_event() {
+            self.events.push_back(event);
+        }
         while let Some(reading) = self.collector.poll_reading(&mut self.session, now) {
             self.events.push_back(Event::Reading { datapath, reading });
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::install::CookieSpace;
 use super::state::SwitchState;
 use crate::plan::{Choice, DatapathPlan, Station};
-use crate::southbound::{ConnectionEnded, Reading};
+use crate::southbound::{Connection, ConnectionEnded, Reading};
 use crate::types::{NodeIndex, PortNo};
 use crate::wire::openflow::{Action, FlowMod, FlowRemoved, FlowStats, MultipartReplyBody, MultipartRequestBody};
 
@@ -32,6 +32,12 @@ pub struct Mapping {
     pub connection_ended: fn(&FlowRemoved) -> Option<ConnectionEnded>,
     /// Which flows tell of half-open connections; `None` where a switch holds no connections.
     pub housekeeping_request: fn(&DatapathPlan) -> Option<MultipartRequestBody>,
+    /// Which flows are the connections of a first-stage switch; `None` for others.
+    pub connections_request: fn(&DatapathPlan) -> Option<MultipartRequestBody>,
+    /// What these flows hold of an owner's connections.
+    pub connections: fn(&DatapathPlan, NodeIndex, &[FlowStats]) -> Vec<Connection>,
+    /// Adds a connection of this owner (true), or removes it.
+    pub write_connection: fn(&DatapathPlan, NodeIndex, &Connection, bool) -> Option<FlowMod>,
     /// Deletions of what stayed half-open for too long.
     pub housekeeping: fn(&DatapathPlan, &[FlowStats]) -> Vec<FlowMod>,
 }

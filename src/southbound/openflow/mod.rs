@@ -6,6 +6,7 @@ mod connection;
 mod counters;
 mod difference;
 mod driver;
+mod errands;
 mod errors;
 mod handshake;
 mod install;

@@ -86,6 +86,8 @@ pub enum Owner {
     Ordering,
     Collector,
     Housekeeping,
+    /// Connections read and written for replication.
+    Connections,
     /// A packet-out, or another message that no barrier follows.
     Packet,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::build::TCP;
 use super::router::STATE_OPENING;
-use super::{cookie, reg, table};
+use super::{cookie, reg, replication, table};
 use crate::plan::{DatapathPlan, RolePlan};
 use crate::southbound::{ConnectionCounters, ConnectionEnded, PortCounters, Reading};
 use crate::types::{NodeIndex, PortNo, ServiceId};
@@ -125,7 +125,7 @@ pub fn connection_ended(removed: &FlowRemoved) -> Option<ConnectionEnded> {
         _ => Duration::ZERO,
     };
     Some(ConnectionEnded {
-        which: None,
+        which: replication::key_of(&removed.matching),
         duration_ms: u64::try_from(lived.saturating_sub(waited).as_millis()).unwrap_or(u64::MAX),
         packets: removed.packet_count,
         bytes: removed.byte_count,
@@ -154,7 +154,7 @@ fn is_tcp(matching: &Match) -> bool {
     matching.get(Field::Reg(reg::PROTOCOL)).is_some_and(|protocol| protocol.value == u128::from(TCP))
 }
 
-fn is_opening(instructions: &[Instruction]) -> bool {
+pub(super) fn is_opening(instructions: &[Instruction]) -> bool {
     let opening = MatchField { field: Field::Reg(reg::STATE), value: u128::from(STATE_OPENING), mask: None };
     Instruction::canonical(instructions).iter().any(|instruction| match instruction {
         Instruction::ApplyActions(actions) => actions.contains(&Action::SetField(opening)),

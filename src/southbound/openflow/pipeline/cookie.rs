@@ -42,6 +42,13 @@ pub const CLOSING: u64 = MAGIC | LEARNED | 2 << 32;
 /// Learned: a connection whose refusal has been counted; the low detail is a shard.
 pub const REMEMBERED: u64 = MAGIC | LEARNED | 3 << 32;
 
+/// Learned or written: a copy of another router's connection; the low detail is its owner.
+pub const COPY: u64 = MAGIC | LEARNED | 4 << 32;
+/// Learned: a connection of which a packet was mirrored lately.
+pub const SAMPLED: u64 = MAGIC | LEARNED | 5 << 32;
+/// Of whatever a switch learned.
+pub const LEARNED_MASK: u64 = MAGIC_MASK | LEARNED;
+
 /// Entry that counts what one service gives to one router.
 pub fn chosen(service: u16, router: NodeIndex) -> u64 {
     CHOSEN | u64::from(service) << 16 | u64::from(router.0)

@@ -15,7 +15,6 @@ pub(super) fn classify(plan: &DatapathPlan, builder: &mut Builder) {
     let lldp = Match::any().with(Field::EthType, ETH_LLDP);
     builder.flow(table::CLASSIFY, priority::DISCOVERY, lldp, apply(vec![Action::controller()]));
     for mirror in &plan.mirror_ports {
-        // Replication will be let in here, ahead of this.
         builder.flow(table::CLASSIFY, priority::MIRROR, from(*mirror), drop());
     }
     builder.flow(table::CLASSIFY, priority::MISS, Match::any(), drop());

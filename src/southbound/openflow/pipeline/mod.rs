@@ -13,6 +13,7 @@ mod hops;
 mod liveness;
 mod outside;
 mod pins;
+mod replication;
 mod router;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,9 @@ pub const MAPPING: Mapping = Mapping {
     connection_ended,
     housekeeping_request,
     housekeeping,
+    connections_request: replication::connections_request,
+    connections: replication::connections,
+    write_connection: replication::write_connection,
 };
 
 /// Everything that a switch with this plan should hold. The same plan gives the same state.
@@ -103,6 +107,12 @@ pub mod table {
     pub const REMEMBER: u8 = 52;
     pub const ROUTE_SOURCE: u8 = 53;
     pub const ROUTE: u8 = 54;
+    /// Learned: connections of which a packet was mirrored lately.
+    pub const SAMPLED: u8 = 55;
+    /// Copies what changed, and now and then the rest, to who keeps the owner's connections.
+    pub const MIRROR: u8 = 56;
+    /// Copies from another keeper.
+    pub const COPY: u8 = 57;
 
     // Bridges.
     /// Who speaks from which edge port.
@@ -135,6 +145,13 @@ mod reg {
     /// Client's port in the high half, server's in the low.
     pub(super) const PORTS: u8 = 10;
     pub(super) const PROTOCOL: u8 = 11;
+    /// What a packet changed about its connection ([`super::replication`]).
+    pub(super) const EVENT: u8 = 12;
+    /// The connection is known by copies alone.
+    pub(super) const COPIED: u8 = 13;
+    /// The packet is a copy.
+    pub(super) const COPYING: u8 = 14;
+    pub(super) const SAMPLED: u8 = 15;
 }
 
 /// Priorities; higher goes first.
@@ -144,6 +161,8 @@ mod priority {
     /// Above [`DISCOVERY`]: discovery frames that are for this switch alone.
     pub(super) const LIVENESS: u16 = 1_100;
     pub(super) const DISCOVERY: u16 = 1_000;
+    /// Above [`MIRROR`]: what mirror ports are open for.
+    pub(super) const COPY: u16 = 910;
     pub(super) const MIRROR: u16 = 900;
     /// Addresses that no bridge forwards; mirror ports are closed to them as to all else.
     pub(super) const RESERVED: u16 = 850;
@@ -157,6 +176,8 @@ mod priority {
     pub(super) const HOST: u16 = 500;
     /// A gateway's own address: below hosts, which may have it, above the prefixes of services.
     pub(super) const OWN_ADDRESS: u16 = 400;
+    /// Above all that is decided about packets of hosts.
+    pub(super) const COPYING: u16 = 310;
     pub(super) const PINNED: u16 = 300;
     pub(super) const PROTOCOL: u16 = 200;
     /// Below [`PROTOCOL`]: answers to the controller come to it alone.
@@ -166,6 +187,8 @@ mod priority {
     pub(super) const ANY: u16 = 100;
     /// Below [`ANY`]: of bridges, for stations that are not known.
     pub(super) const UNKNOWN: u16 = 50;
+    /// Below a switch's own connections.
+    pub(super) const COPIED: u16 = 50;
     pub(super) const MISS: u16 = 0;
 
     /// The longer prefix goes first.

@@ -10,6 +10,7 @@ use super::build::{
     Builder, ICMP, TCP, UDP, apply, apply_then, bucket_on_group, copy, destination, drop, go_to, ipv4, load, protocol,
     register, set_mac, towards,
 };
+use super::replication::{self, Change};
 use super::{cookie, edge, group, hops, liveness, priority, reg, table};
 use crate::plan::{DatapathPlan, RouterPlan};
 use crate::types::{MacAddr, NodeIndex};
@@ -31,8 +32,8 @@ const REMEMBER_LIMIT: u32 = 1_024;
 /// Longer than the longest pause between two retransmissions of a SYN that are followed by another (32 s).
 const REMEMBER_S: u16 = 40;
 
-const UP: u16 = 1;
-const DOWN: u16 = 2;
+pub(super) const UP: u16 = 1;
+pub(super) const DOWN: u16 = 2;
 /// States of a learned connection. Only TCP becomes established, by the first packet from inside that is no SYN.
 pub(super) const STATE_OPENING: u16 = 1;
 pub(super) const STATE_ESTABLISHED: u16 = 2;
@@ -57,6 +58,7 @@ pub(super) fn compile(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Bu
     admit(router, builder);
     refuse(builder);
     route(plan, router, builder);
+    replication::compile(plan, router, builder);
 }
 
 /// How many parts the table has, and how many connections each may hold; the parts add up to the capacity.
@@ -85,7 +87,7 @@ fn directions(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder) {
     }
 }
 
-fn owners(plan: &DatapathPlan, router: &RouterPlan) -> BTreeSet<NodeIndex> {
+pub(super) fn owners(plan: &DatapathPlan, router: &RouterPlan) -> BTreeSet<NodeIndex> {
     router.stands_in_for.iter().copied().chain([plan.index]).collect()
 }
 
@@ -149,7 +151,7 @@ fn decide(builder: &mut Builder) {
 }
 
 /// SYN without ACK.
-fn opens(tcp: Match) -> Match {
+pub(super) fn opens(tcp: Match) -> Match {
     tcp.with_masked(Field::TcpFlags, SYN, SYN | ACK)
 }
 
@@ -165,7 +167,9 @@ fn progress(router: &RouterPlan, builder: &mut Builder) {
                 .with(Field::Reg(reg::INCARNATION), incarnation)
                 .with_masked(Field::TcpFlags, 0_u8, SYN);
             let learn = connection(router, shard, incarnation, STATE_ESTABLISHED);
-            let go = || apply_then(vec![Action::Learn(Box::new(learn.clone()))], table::CLOSE);
+            let established = replication::changed(router, Change::Established);
+            let learned = Action::Learn(Box::new(learn));
+            let go = || apply_then([vec![learned.clone()], established.clone()].concat(), table::CLOSE);
             builder.flow(table::PROGRESS, priority::ANY, settled.clone(), go());
             let late = settled.with(Field::Reg(reg::REMEMBERED), 1_u8);
             builder.counted(cookie::ADMITTED, table::PROGRESS, priority::LATE, late, go());
@@ -200,7 +204,9 @@ fn close(router: &RouterPlan, builder: &mut Builder) {
     };
     for flag in [FIN, RST] {
         let first = protocol(TCP).with(Field::Reg(reg::CLOSING), 0_u8).with_masked(Field::TcpFlags, flag, flag);
-        let go = apply_then(vec![Action::Learn(Box::new(mark.clone()))], table::ROUTE_SOURCE);
+        let mut actions = vec![Action::Learn(Box::new(mark.clone()))];
+        actions.extend(replication::changed(router, Change::Closing));
+        let go = apply_then(actions, table::ROUTE_SOURCE);
         // A packet may carry both flags: one entry goes before the other, so that the switch need not guess.
         let rank = if flag == RST { priority::PROTOCOL } else { priority::ANY };
         builder.flow(table::CLOSE, rank, first, go);
@@ -231,9 +237,13 @@ fn admit(router: &RouterPlan, builder: &mut Builder) {
     // Without a packet at hand Open vSwitch takes the result for a 1 when it looks at a cached decision again, and counts
     // here what it refused before. So who was refused once is counted when its handshake ends instead.
     let admitted = register(reg::ADMITTED, 1);
-    builder.flow(table::VERDICT, priority::ANY, admitted.clone(), go_to(table::ROUTE_SOURCE));
+    let go = || match replication::changed(router, Change::Opened) {
+        nothing if nothing.is_empty() => go_to(table::ROUTE_SOURCE),
+        opened => apply_then(opened, table::ROUTE_SOURCE),
+    };
+    builder.flow(table::VERDICT, priority::ANY, admitted.clone(), go());
     let at_once = admitted.with(Field::Reg(reg::REMEMBERED), 0_u8);
-    builder.counted(cookie::ADMITTED, table::VERDICT, priority::LATE, at_once, go_to(table::ROUTE_SOURCE));
+    builder.counted(cookie::ADMITTED, table::VERDICT, priority::LATE, at_once, go());
     builder.flow(table::VERDICT, priority::MISS, Match::any(), go_to(table::REFUSE));
 }
 
@@ -254,7 +264,7 @@ fn numbered(limits: Vec<u32>) -> impl Iterator<Item = (u16, u32)> {
 }
 
 /// The entry of a connection.
-fn connection(router: &RouterPlan, shard: u16, incarnation: u16, state: u16) -> LearnAction {
+pub(super) fn connection(router: &RouterPlan, shard: u16, incarnation: u16, state: u16) -> LearnAction {
     let mut specs = key();
     specs.push(LearnSpec::load_value(Subfield::whole(Field::Reg(reg::STATE)), state));
     for kept in [reg::ROUTER, reg::REMEMBERED].map(|number| Subfield::whole(Field::Reg(number))) {
@@ -277,7 +287,7 @@ fn connection(router: &RouterPlan, shard: u16, incarnation: u16, state: u16) -> 
     }
 }
 
-fn key() -> Vec<LearnSpec> {
+pub(super) fn key() -> Vec<LearnSpec> {
     [reg::CLIENT, reg::SERVER, reg::PORTS, reg::PROTOCOL].map(|number| LearnSpec::match_same(Field::Reg(number))).into()
 }
 
@@ -312,7 +322,10 @@ fn refuse(builder: &mut Builder) {
 fn route(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder) {
     for owner in owners(plan, router) {
         let source = set_mac(Field::EthSrc, MacAddr::of_node(owner));
-        let go = apply_then(vec![source], table::ROUTE);
+        let go = match router.mirrors.contains_key(&owner) {
+            true => apply_then(vec![source, Action::resubmit(table::SAMPLED)], table::MIRROR),
+            false => apply_then(vec![source], table::ROUTE),
+        };
         builder.flow(table::ROUTE_SOURCE, priority::ANY, register(reg::ROUTER, owner.0), go);
     }
     for (address, switch) in &router.hosts {

@@ -1,0 +1,316 @@
+//! Who keeps a copy of whose connections, and whether it is right (docs/REPLICATION.md, "Pairs").
+//!
+//! An *owner*'s connections are carried by their *holder*: the owner itself, or the shadow that stands in for it. Every
+//! other *keeper* should hold the same. Switches copy changes to one another by themselves; here the tables are compared
+//! from time to time, and what was lost is repaired. A new shadow's snapshot, and what a router that came back has
+//! missed, are the same comparison with everything missing.
+//!
+//! Two tables are never read at the same instant, so what is missing or too much counts only once two comparisons in a
+//! row found it. A keeper that carries no packets of the owner (its first snapshot, or the owner before it carries
+//! again) is brought up at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::southbound::{Command, Connection, ConnectionKey, Event};
+use crate::types::{DatapathId, NodeIndex, Timestamp};
+
+/// Between comparisons while something is to be repaired.
+const HURRY: Duration = Duration::from_millis(900);
+/// Without a comparison for so many intervals nobody knows whether a keeper is right.
+const STALE_INTERVALS: u32 = 6;
+/// A comparison that takes longer is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections read cost the switches time: so many of them make comparisons an interval rarer.
+const ENTRIES_PER_INTERVAL: usize = 50_000;
+
+/// Who should hold an owner's connections, as the topology and the decisions have it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group {
+    /// Carries them now.
+    pub(super) holder: NodeIndex,
+    /// Everyone else; those who cannot hold them just now with the reason.
+    pub(super) keepers: BTreeMap<NodeIndex, Result<(), &'static str>>,
+}
+
+/// How a pair stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Pair {
+    /// Why nothing can be copied at all.
+    pub(super) obstacle: Option<&'static str>,
+    /// Everything was written once.
+    complete: bool,
+    /// The last comparison found nothing that the one before had found already.
+    equal: bool,
+    /// Differences of the last comparison.
+    suspects: BTreeSet<ConnectionKey>,
+    /// Connections at the holder and at the keeper, as of the last comparison.
+    pub(super) held: usize,
+    pub(super) copied: usize,
+    /// Found by two comparisons in a row: the copies of these were lost, or outlived their connection.
+    pub(super) divergence: usize,
+    /// Entries added and removed by comparisons since the pair began.
+    pub(super) repaired: u64,
+    /// Connections whose end was passed on.
+    pub(super) ends: u64,
+    pub(super) compared_at: Option<Timestamp>,
+    pub(super) error: Option<String>,
+}
+
+impl Pair {
+    pub(super) fn ready(&self) -> bool {
+        self.obstacle.is_none() && self.complete && self.equal
+    }
+
+    /// In a word.
+    pub(super) fn state(&self) -> &'static str {
+        match self {
+            Self { obstacle: Some(_), .. } => "impossible",
+            Self { complete: false, .. } => "snapshot",
+            Self { equal: false, .. } => "repairing",
+            _ => "ready",
+        }
+    }
+}
+
+type Table = BTreeMap<ConnectionKey, Connection>;
+
+/// One comparison of everyone who keeps an owner's connections.
+#[derive(Clone, Debug)]
+struct Round {
+    began: Timestamp,
+    reading: BTreeSet<NodeIndex>,
+    tables: BTreeMap<NodeIndex, Table>,
+}
+
+/// All pairs of a fabric.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replication {
+    interval: Duration,
+    groups: BTreeMap<NodeIndex, Group>,
+    pairs: BTreeMap<(NodeIndex, NodeIndex), Pair>,
+    rounds: BTreeMap<NodeIndex, Round>,
+    due: BTreeMap<NodeIndex, Timestamp>,
+    /// Connections that ended and are still to be taken from a keeper, by keeper and owner.
+    ended: BTreeMap<(NodeIndex, NodeIndex), Vec<Connection>>,
+    datapaths: BTreeMap<NodeIndex, DatapathId>,
+}
+
+impl Replication {
+    /// Compares every `interval`; never if that is 0.
+    pub(super) fn new(interval: Duration, datapaths: BTreeMap<NodeIndex, DatapathId>) -> Self {
+        Self { interval, datapaths, ..Self::default() }
+    }
+
+    #[allow(dead_code, reason = "failover asks")]
+    /// The copy of `owner`'s connections that `keeper` holds is whole and right, as far as the last comparison knows.
+    pub(super) fn ready(&self, owner: NodeIndex, keeper: NodeIndex) -> bool {
+        self.pairs.get(&(owner, keeper)).is_some_and(Pair::ready)
+    }
+
+    #[allow(dead_code, reason = "failover asks")]
+    /// The owner holds what whoever stood in for it holds: its packets may come back.
+    pub(super) fn is_back(&self, owner: NodeIndex) -> bool {
+        match self.groups.get(&owner) {
+            Some(group) if group.holder != owner => self.ready(owner, owner),
+            _ => true,
+        }
+    }
+
+    /// By owner and keeper.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (NodeIndex, NodeIndex, NodeIndex, &Pair)> {
+        self.pairs.iter().map(|((owner, keeper), pair)| {
+            (*owner, self.groups.get(owner).map_or(*owner, |group| group.holder), *keeper, pair)
+        })
+    }
+
+    /// Takes over who keeps what from now on. Pairs that stay keep what is known of them.
+    pub(super) fn arrange(&mut self, groups: BTreeMap<NodeIndex, Group>, now: Timestamp) {
+        if self.interval.is_zero() || groups == self.groups {
+            return;
+        }
+        for (owner, group) in &groups {
+            let before = self.groups.get(owner);
+            if before != Some(group) {
+                self.rounds.remove(owner);
+                self.due.insert(*owner, now);
+            }
+            let moved = before.is_some_and(|before| before.holder != group.holder);
+            for (keeper, possible) in &group.keepers {
+                let pair = self.pairs.entry((*owner, *keeper)).or_default();
+                if pair.obstacle != possible.err() || moved && keeper == owner {
+                    *pair = Pair::default();
+                }
+                pair.obstacle = possible.err();
+                if moved {
+                    pair.suspects.clear();
+                }
+            }
+        }
+        let kept = |owner: &NodeIndex, keeper: &NodeIndex| {
+            groups.get(owner).is_some_and(|group| group.keepers.contains_key(keeper))
+        };
+        self.pairs.retain(|(owner, keeper), _| kept(owner, keeper));
+        self.rounds.retain(|owner, _| groups.contains_key(owner));
+        self.due.retain(|owner, _| groups.contains_key(owner));
+        self.ended.retain(|(keeper, owner), _| kept(owner, keeper));
+        self.groups = groups;
+    }
+
+    /// What a switch has lost or forgotten: whatever is known of its tables.
+    pub(super) fn forget(&mut self, node: NodeIndex) {
+        self.pairs.iter_mut().filter(|((_, keeper), _)| *keeper == node).for_each(|(_, pair)| {
+            (pair.complete, pair.equal) = (false, false);
+        });
+    }
+
+    /// What is due: ends to pass on, comparisons to begin.
+    pub(super) fn poll(&mut self, now: Timestamp) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for ((keeper, owner), remove) in std::mem::take(&mut self.ended) {
+            let Some(datapath) = self.datapaths.get(&keeper).copied() else { continue };
+            if let Some(pair) = self.pairs.get_mut(&(owner, keeper)) {
+                pair.ends += remove.len() as u64;
+                commands.push(Command::WriteConnections { datapath, owner, add: Vec::new(), remove });
+            }
+        }
+        self.rounds.retain(|_, round| now.since(round.began) < PATIENCE);
+        let stale = self.interval * STALE_INTERVALS + PATIENCE;
+        for pair in self.pairs.values_mut() {
+            pair.equal &= pair.compared_at.is_some_and(|at| now.since(at) < stale);
+        }
+        let due: Vec<NodeIndex> = self
+            .due
+            .iter()
+            .filter(|(owner, at)| **at <= now && !self.rounds.contains_key(owner))
+            .map(|(o, _)| *o)
+            .collect();
+        for owner in due {
+            self.begin(owner, now, &mut commands);
+        }
+        commands
+    }
+
+    fn begin(&mut self, owner: NodeIndex, now: Timestamp, commands: &mut Vec<Command>) {
+        let Some(group) = self.groups.get(&owner) else { return };
+        let able = group.keepers.iter().filter(|(_, possible)| possible.is_ok()).map(|(keeper, _)| *keeper);
+        let keepers: BTreeSet<NodeIndex> = able.collect();
+        self.due.insert(owner, now + self.interval);
+        if keepers.is_empty() {
+            return;
+        }
+        let reading: BTreeSet<NodeIndex> = keepers.iter().copied().chain([group.holder]).collect();
+        let asked = reading.iter().filter_map(|node| self.datapaths.get(node));
+        commands.extend(asked.map(|datapath| Command::ReadConnections { datapath: *datapath, owner }));
+        self.rounds.insert(owner, Round { began: now, reading, tables: BTreeMap::new() });
+    }
+
+    /// Takes what a switch says about connections.
+    pub(super) fn event(&mut self, node: NodeIndex, event: Event, now: Timestamp) -> Vec<Command> {
+        match event {
+            Event::Connections { owner, connections, .. } => {
+                let Some(round) = self.rounds.get_mut(&owner) else { return Vec::new() };
+                if round.reading.remove(&node) {
+                    let table = connections.into_iter().map(|connection| (connection.key(), connection)).collect();
+                    round.tables.insert(node, table);
+                }
+                if !round.reading.is_empty() {
+                    return Vec::new();
+                }
+                let round = self.rounds.remove(&owner).expect("it was there above");
+                self.compare(owner, &round, now)
+            }
+            Event::ConnectionEnded { ended, .. } => {
+                if let Some(connection) = ended.which {
+                    self.ended(node, connection);
+                }
+                Vec::new()
+            }
+            Event::ConnectionsFailed { owner, error, .. } => {
+                self.failed(owner, node, error);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The end of a connection follows to whoever keeps a copy. Which owner's it was the switch does not tell.
+    fn ended(&mut self, node: NodeIndex, connection: Connection) {
+        for (owner, group) in self.groups.iter().filter(|(_, group)| group.holder == node) {
+            for (keeper, _) in group.keepers.iter().filter(|(keeper, possible)| possible.is_ok() && *keeper != owner) {
+                self.ended.entry((*keeper, *owner)).or_default().push(connection);
+            }
+        }
+    }
+
+    fn failed(&mut self, owner: NodeIndex, node: NodeIndex, error: String) {
+        let holder = self.groups.get(&owner).map(|group| group.holder);
+        for ((_, keeper), pair) in self.pairs.iter_mut().filter(|((of, _), _)| *of == owner) {
+            if holder == Some(node) || *keeper == node {
+                pair.error = Some(error.clone());
+            }
+        }
+        // The others are compared without it.
+        let Some(round) = self.rounds.get_mut(&owner) else { return };
+        round.reading.remove(&node);
+        if holder == Some(node) || round.reading.is_empty() {
+            self.rounds.remove(&owner);
+        }
+    }
+
+    fn compare(&mut self, owner: NodeIndex, round: &Round, now: Timestamp) -> Vec<Command> {
+        let Some(group) = self.groups.get(&owner) else { return Vec::new() };
+        let (holder, mut commands, mut repairing) = (group.holder, Vec::new(), false);
+        let Some(source) = round.tables.get(&holder) else { return Vec::new() };
+        for (keeper, table) in round.tables.iter().filter(|(keeper, _)| **keeper != holder) {
+            let (Some(pair), Some(datapath)) =
+                (self.pairs.get_mut(&(owner, *keeper)), self.datapaths.get(keeper).copied())
+            else {
+                continue;
+            };
+            let (add, remove) = pair.compare(source, table, *keeper == owner, now);
+            repairing |= !pair.ready();
+            if !add.is_empty() || !remove.is_empty() {
+                commands.push(Command::WriteConnections { datapath, owner, add, remove });
+            }
+        }
+        let rarer = u32::try_from(source.len() / ENTRIES_PER_INTERVAL).unwrap_or(u32::MAX);
+        let wait = if repairing { HURRY } else { self.interval.saturating_mul(rarer.saturating_add(1)) };
+        self.due.insert(owner, now + wait);
+        commands
+    }
+}
+
+impl Pair {
+    /// Compares the holder's table with the keeper's: what to add, what to remove. The owner itself carries nothing while
+    /// somebody stands in for it, so what it holds too much is from before.
+    fn compare(
+        &mut self,
+        source: &Table,
+        table: &Table,
+        is_owner: bool,
+        now: Timestamp,
+    ) -> (Vec<Connection>, Vec<Connection>) {
+        let lacks = |(key, held): &(&ConnectionKey, &Connection)| {
+            let known = table.get(key);
+            !held.closing && known.is_none_or(|copy| held.established && !copy.established)
+        };
+        let missing: Vec<Connection> = source.iter().filter(lacks).map(|(_, held)| *held).collect();
+        let stray = |(key, copy): &(&ConnectionKey, &Connection)| {
+            (copy.copy || is_owner) && !copy.closing && !source.contains_key(*key)
+        };
+        let extra: Vec<Connection> = table.iter().filter(stray).map(|(_, copy)| *copy).collect();
+        let again = |connection: &Connection| self.suspects.contains(&connection.key());
+        self.divergence = missing.iter().chain(&extra).filter(|connection| again(connection)).count();
+        let at_once = !self.complete || is_owner;
+        let add: Vec<Connection> = missing.iter().filter(|it| at_once || again(it)).copied().collect();
+        let remove: Vec<Connection> = extra.iter().filter(|it| is_owner || again(it)).copied().collect();
+        self.repaired += if self.complete { (add.len() + remove.len()) as u64 } else { 0 };
+        self.suspects = missing.iter().chain(&extra).map(Connection::key).collect();
+        // What was written now is confirmed by the next comparison.
+        self.equal = self.complete && self.divergence == 0 && (!is_owner || missing.is_empty() && extra.is_empty());
+        (self.held, self.copied, self.compared_at, self.error) = (source.len(), table.len(), Some(now), None);
+        self.complete = true;
+        (add, remove)
+    }
+}
