@@ -162,6 +162,8 @@ impl Day {
                 cycle_ms: u64::try_from(CYCLE.as_millis()).unwrap_or(u64::MAX),
                 horizon_cycles: HORIZON_CYCLES,
                 policy: self.policy,
+                // A day of half-minute cycles in a minute leaves no time for it.
+                replication_interval_ms: 0,
                 ..LoopSettings::default()
             },
             ..Config::default()

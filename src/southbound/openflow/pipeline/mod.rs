@@ -106,11 +106,11 @@ pub mod table {
     pub const REFUSE: u8 = 51;
     pub const REMEMBER: u8 = 52;
     pub const ROUTE_SOURCE: u8 = 53;
-    pub const ROUTE: u8 = 54;
     /// Learned: connections of which a packet was mirrored lately.
-    pub const SAMPLED: u8 = 55;
+    pub const SAMPLED: u8 = 54;
     /// Copies what changed, and now and then the rest, to who keeps the owner's connections.
-    pub const MIRROR: u8 = 56;
+    pub const MIRROR: u8 = 55;
+    pub const ROUTE: u8 = 56;
     /// Copies from another keeper.
     pub const COPY: u8 = 57;
 
