@@ -30,15 +30,37 @@ impl Controller {
 
     /// Owners, holders and keepers follow from the shadows that were decided and from who stands in for whom.
     pub(super) fn arrange_replication(&mut self, now: Timestamp) {
-        let shadows = self.shadows();
+        let (shadows, stand_ins) = (self.shadows(), self.stand_ins());
         let mut groups = BTreeMap::new();
         for (owner, shadows) in &shadows {
-            let holder = self.stand_ins().get(owner).copied().unwrap_or(*owner);
+            let holder = stand_ins.get(owner).copied().unwrap_or(*owner);
             let others = shadows.iter().chain([owner]).filter(|node| **node != holder);
             let keepers = others.map(|keeper| (*keeper, self.can_keep(holder, *keeper))).collect();
-            groups.insert(*owner, Group { holder, keepers });
+            let datapath = self.topology.by_index(holder).map(|node| node.datapath);
+            let readable = datapath.is_some_and(|datapath| self.has_session(datapath));
+            groups.insert(*owner, Group { holder, readable, keepers });
         }
         self.replication.arrange(groups, now);
+    }
+
+    fn has_session(&self, datapath: DatapathId) -> bool {
+        self.switches.get(&datapath).is_some_and(super::Switch::connected)
+    }
+
+    /// Shadows that know the connections of this owner.
+    pub(super) fn ready_shadows(&self, owner: NodeIndex, shadows: &[NodeIndex]) -> Vec<NodeIndex> {
+        shadows.iter().copied().filter(|shadow| self.replication.ready(owner, *shadow)).collect()
+    }
+
+    /// The owner knows what became of its connections while somebody stood in for it.
+    pub(super) fn is_back(&self, owner: NodeIndex) -> bool {
+        self.replication.is_back(owner)
+    }
+
+    /// Begins at once to tell it.
+    pub(super) fn bring_back(&mut self, now: Timestamp, output: &mut Output) {
+        self.arrange_replication(now);
+        output.commands.extend(self.replication.poll(now));
     }
 
     /// Whether copies can come to `keeper`, and its table be compared.
@@ -52,19 +74,12 @@ impl Controller {
                     && link.seen_from(from).is_some_and(|(_, other)| other == to)
             })
         };
-        let connected = |datapath| self.switches.get(datapath).is_some_and(super::Switch::connected);
         match () {
             () if from.protocol != to.protocol => Err("unlike data paths"),
-            () if !connected(&to.datapath) => Err("not connected"),
-            () if !connected(&from.datapath) => Err("its holder is not connected"),
+            () if !self.has_session(to.datapath) => Err("not connected"),
             () if !joined(holder, keeper) => Err("no mirror link"),
             () if from.protocol == Protocol::P4Runtime => Err("not compared on P4"),
             () => Ok(()),
         }
-    }
-
-    /// Who stands in for whom.
-    fn stand_ins(&self) -> BTreeMap<NodeIndex, NodeIndex> {
-        BTreeMap::new()
     }
 }

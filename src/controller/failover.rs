@@ -106,8 +106,8 @@ impl Controller {
             let node = self.topology.by_index(said.router).map(|node| node.id.clone());
             output.tell(said.kind, node, said.sentence);
         }
-        for (owner, from) in step.bring_back {
-            self.bring_back(owner, from, now, output);
+        if !step.bring_back.is_empty() {
+            self.bring_back(now, output);
         }
         step.changed
     }
@@ -186,17 +186,6 @@ impl Controller {
             }
         }
     }
-
-    // Until replication says more: every shadow counts as ready, and state as back.
-    fn ready_shadows(&self, _owner: NodeIndex, shadows: &[NodeIndex]) -> Vec<NodeIndex> {
-        shadows.to_vec()
-    }
-
-    fn is_back(&self, _owner: NodeIndex) -> bool {
-        true
-    }
-
-    fn bring_back(&mut self, _owner: NodeIndex, _from: NodeIndex, _now: Timestamp, _output: &mut Output) {}
 
     /// What is shown of it.
     pub(super) fn show_failover(&self) -> FailoverView {

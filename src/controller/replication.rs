@@ -29,6 +29,8 @@ const ENTRIES_PER_INTERVAL: usize = 50_000;
 pub(super) struct Group {
     /// Carries them now.
     pub(super) holder: NodeIndex,
+    /// Its table can be read.
+    pub(super) readable: bool,
     /// Everyone else; those who cannot hold them just now with the reason.
     pub(super) keepers: BTreeMap<NodeIndex, Result<(), &'static str>>,
 }
@@ -102,13 +104,11 @@ impl Replication {
         Self { interval, datapaths, ..Self::default() }
     }
 
-    #[allow(dead_code, reason = "failover asks")]
     /// The copy of `owner`'s connections that `keeper` holds is whole and right, as far as the last comparison knows.
     pub(super) fn ready(&self, owner: NodeIndex, keeper: NodeIndex) -> bool {
         self.pairs.get(&(owner, keeper)).is_some_and(Pair::ready)
     }
 
-    #[allow(dead_code, reason = "failover asks")]
     /// The owner holds what whoever stood in for it holds: its packets may come back.
     pub(super) fn is_back(&self, owner: NodeIndex) -> bool {
         match self.groups.get(&owner) {
@@ -196,7 +196,7 @@ impl Replication {
         let able = group.keepers.iter().filter(|(_, possible)| possible.is_ok()).map(|(keeper, _)| *keeper);
         let keepers: BTreeSet<NodeIndex> = able.collect();
         self.due.insert(owner, now + self.interval);
-        if keepers.is_empty() {
+        if keepers.is_empty() || !group.readable {
             return;
         }
         let reading: BTreeSet<NodeIndex> = keepers.iter().copied().chain([group.holder]).collect();

@@ -230,8 +230,7 @@ impl Failover {
         let Some(state) = self.states.get_mut(&owner).filter(|state| known && state.phase == Phase::Unknown) else {
             return false;
         };
-        let failed =
-            Phase::Failed { since: now, cause: Cause::Adopted, stand_in: Some(stand_in), healthy_since: None };
+        let failed = Phase::Failed { since: now, cause: Cause::Adopted, stand_in: Some(stand_in), healthy_since: None };
         (state.phase, state.order) = (failed, vec![stand_in]);
         true
     }
@@ -461,7 +460,11 @@ impl Failover {
             }
             (Some(gone), None) => {
                 self.totals.unprotected += 1;
-                format!("nobody is left to stand in for {} after {}: its connections are lost", name(router), name(gone))
+                format!(
+                    "nobody is left to stand in for {} after {}: its connections are lost",
+                    name(router),
+                    name(gone)
+                )
             }
             (None, None) if first => {
                 self.totals.unprotected += 1;

@@ -286,7 +286,8 @@ impl Liveness {
     /// Counts the rounds that went unanswered although others were answered meanwhile.
     fn judge(&mut self, router: NodeIndex, now: Timestamp) {
         let Some(watched) = self.routers.get(&router) else { return };
-        let over = |round: &&Round| round.patience <= now && round.vias.iter().any(|via| self.proven(router, via, round));
+        let over =
+            |round: &&Round| round.patience <= now && round.vias.iter().any(|via| self.proven(router, via, round));
         let missed = u32::try_from(watched.rounds.iter().filter(over).count()).unwrap_or(u32::MAX);
         let Some(watched) = self.routers.get_mut(&router) else { return };
         self.counts.missed_rounds += u64::from(missed.saturating_sub(watched.missed));

@@ -253,7 +253,8 @@ fn load(occupied: f64, new_per_s: f64) -> Load {
 
 fn input(loads: &[Option<Load>]) -> CycleInput {
     let routers = (1..).map(NodeIndex).zip(loads);
-    let routers = routers.map(|(index, load)| (index, RouterInput { load: *load, connected: true, ..RouterInput::default() }));
+    let routers =
+        routers.map(|(index, load)| (index, RouterInput { load: *load, connected: true, ..RouterInput::default() }));
     CycleInput { routers: routers.collect(), ..CycleInput::default() }
 }
 
