@@ -174,6 +174,12 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
         standard.egress_spec = CPU_PORT;
     }
 
+    // Whoever stands in must know for whom: the source says it.
+    @hidden
+    action name_owner() {
+        hdr.ethernet.src = NODE_PREFIX ++ meta.router;
+    }
+
     // Somebody asks this router whether it lives.
     @hidden
     action send_back() {
@@ -196,6 +202,9 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
             self.apply();
             if (hdr.ipv4.isValid()) {
                 identify();
+                if (meta.role == ROLE_ROUTER && meta.owner == meta.index && hdr.ethernet.src[47:16] == NODE_PREFIX) {
+                    stands_in.apply();
+                }
                 if (meta.welcome == 1 && meta.role != ROLE_TRANSIT) {
                     routes.apply();
                 }
@@ -236,6 +245,9 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 if (meta.go == 1) {
                     meta.go = 0;
                     indirection.apply();
+                    if (meta.go == 1 && meta.node != meta.router) {
+                        name_owner();
+                    }
                 }
             } else if (meta.way == WAY_NODE) {
                 meta.go = 1;

@@ -252,6 +252,19 @@ table last_resorts {
     size = 4096;
 }
 
+action instead() {
+    meta.owner = hdr.ethernet.src[15:0];
+    meta.sender = hdr.ethernet.src;
+}
+
+// For whom this router may stand in: what is addressed to it and comes from one of them is a packet of theirs.
+table stands_in {
+    key = { hdr.ethernet.src[15:0]: exact @name("node"); }
+    actions = { instead; @defaultonly NoAction; }
+    default_action = NoAction();
+    size = 64;
+}
+
 action trust(bit<32> stream) {
     meta.trusted = 1;
     meta.stream = stream;

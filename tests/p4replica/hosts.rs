@@ -101,9 +101,13 @@ impl Lab {
         let (routers, to) = (self.wires.clone(), Arc::clone(&now));
         self.tasks.spawn(async move {
             while let Some((port, mut frame)) = sent.recv().await {
-                frame[..6].copy_from_slice(&MacAddr::of_node(OWNER).0);
+                let to = NodeIndex(to.load(Ordering::Relaxed));
+                frame[..6].copy_from_slice(&MacAddr::of_node(to).0);
+                // Whoever stands in is told for whom.
+                let source = if to == OWNER { NodeIndex(5) } else { OWNER };
+                frame[6..12].copy_from_slice(&MacAddr::of_node(source).0);
                 let side = if port == CLIENT { INSIDE } else { OUTSIDE };
-                routers.send(far(NodeIndex(to.load(Ordering::Relaxed)), side), &frame).await;
+                routers.send(far(to, side), &frame).await;
             }
         });
         let mut arrivals = std::mem::replace(&mut self.arrivals, mpsc::unbounded_channel().1);

@@ -169,6 +169,7 @@ const FABRIC: &[PartSpec] = &[
             ],
         )],
     ),
+    PartSpec { required: false, ..part("stands_in", NODE, &[action("instead", &[])]) },
     PartSpec {
         required: false,
         ..part("replicas", &[exact("port", 9), exact("node", 16)], &[action("take", &[("stream", 32)])])

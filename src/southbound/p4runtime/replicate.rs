@@ -11,8 +11,8 @@ use crate::types::{NodeIndex, Timestamp};
 
 /// Errands that wait. What is more is refused at once: whoever asks comes again.
 const WAITING_MAX: usize = 64;
-/// A sweep without a report for so long is lost, and its errand with it. An emitting one takes about a tenth of that.
-const SWEEP_TIMEOUT: Duration = Duration::from_secs(1);
+/// A sweep without a report for so long is lost, and its errand with it. An emitting one takes a tenth of a second.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that opened, or began to close, within so long before a digest is left as it was: records take time.
 const SETTLE_MS: u16 = 500;
 

@@ -535,6 +535,10 @@ impl P4Session {
             match event {
                 P4InstallEvent::Found(state) => {
                     let choices = self.device.pipeline.choices(&state);
+                    let stand_ins = self.device.pipeline.stand_ins(&state);
+                    if !stand_ins.is_empty() {
+                        self.events.push_back(Event::FoundStandIns { datapath, stand_ins });
+                    }
                     let (stations, links) = (Vec::new(), Vec::new());
                     self.events.push_back(Event::Found { datapath, entries: state.made(), choices, stations, links });
                 }

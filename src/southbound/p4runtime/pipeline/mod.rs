@@ -57,6 +57,11 @@ pub trait Pipeline: Debug + Send + Sync {
     /// How a switch that holds this chooses routers, by the number of the service.
     fn choices(&self, held: &P4State) -> BTreeMap<u16, Choice>;
 
+    /// Routers that others stand in for, by what a switch holds.
+    fn stand_ins(&self, _held: &P4State) -> BTreeMap<NodeIndex, NodeIndex> {
+        BTreeMap::new()
+    }
+
     /// What makes up a reading. `round` counts the collections of a session: what need not be swept every time takes
     /// turns.
     fn collect(&self, plan: &DatapathPlan, round: u64) -> Collection;

@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "chosen",
     "owners",
     "replicas",
+    "stands_in",
     "sets",
     "choice",
     "routes",
@@ -223,6 +224,9 @@ fn router(mapping: &Mapping, plan: &DatapathPlan, router: &RouterPlan, builder: 
             ("places", regions.places().into()),
         ];
         builder.entry("owners", &[("node", owner.0.into())], "hold", &params);
+        if *owner != plan.index {
+            builder.entry("stands_in", &[("node", owner.0.into())], "instead", &[]);
+        }
     }
     for (address, switch) in &router.hosts {
         if reachable(plan, *switch) {

@@ -50,6 +50,10 @@ impl Pipeline for Fabric {
         choices(&self.mapping, held).unwrap_or_default()
     }
 
+    fn stand_ins(&self, held: &P4State) -> BTreeMap<NodeIndex, NodeIndex> {
+        stand_ins(&self.mapping, held).unwrap_or_default()
+    }
+
     fn collect(&self, plan: &DatapathPlan, round: u64) -> Collection {
         collect::collect(&self.mapping, plan, round)
     }
@@ -97,4 +101,16 @@ fn choices(mapping: &Mapping, held: &P4State) -> Option<BTreeMap<u16, Choice>> {
         Some((service, choice_of(weights.collect::<Option<Vec<_>>>()?)?))
     };
     Some(held.entries(part.id).filter_map(choice).collect())
+}
+
+/// Router ids that mean another router.
+fn stand_ins(mapping: &Mapping, held: &P4State) -> Option<BTreeMap<NodeIndex, NodeIndex>> {
+    let part = mapping.part("indirection")?;
+    let meaning = |entry: &v1::TableEntry| {
+        let router = u16::try_from(*reads::key_values(part, entry).get("router")?).ok()?;
+        let Act::Action(called) = entry.action.as_ref()?.r#type.as_ref()? else { return None };
+        let now = u16::try_from(reads::param(part, "means", "node", called)?).ok()?;
+        (router != now).then_some((NodeIndex(router), NodeIndex(now)))
+    };
+    Some(held.entries(part.id).filter_map(meaning).collect())
 }
