@@ -20,6 +20,10 @@ pub(super) struct Pair {
     pub(super) session: Option<Session>,
     /// Nonce of a greeting that waits for its answer.
     greeting: Option<u64>,
+    /// Nonce of the last greeting that was answered, and of the one that began the session.
+    answered: Option<u64>,
+    begun_by: Option<u64>,
+    announcements: u64,
     announce_at: Timestamp,
     pace: Pace,
     refused: Refused,
@@ -36,6 +40,9 @@ impl Pair {
             sessions: 0,
             session: None,
             greeting: None,
+            answered: None,
+            begun_by: None,
+            announcements: 0,
             announce_at: now,
             pace: Pace::new(config.rate_bytes_per_s, config.burst_bytes),
             refused: Refused::default(),
@@ -76,7 +83,10 @@ impl Pair {
         let is_current = header.epoch == self.header.epoch && current == Some(header.session);
         if header.kind == Kind::Hello {
             let nonce = frame.number().map_err(|_| Refusal::Malformed)?;
-            // A greeting from within the session is one that crossed its beginning, or an old one that came again.
+            if Some(nonce) == self.begun_by {
+                return Err(Refusal::Replayed);
+            }
+            // One from within the session asks for nothing: it crossed the session's first frame.
             self.greeting = if is_current { self.greeting } else { Some(nonce) };
             return Ok(());
         }
@@ -89,6 +99,7 @@ impl Pair {
         }
         self.end();
         self.sessions += 1;
+        self.begun_by = self.answered;
         let begun = Header { session: self.sessions, ..self.header };
         self.session = Some(Session::new(begun, header.sequence, &self.keys, config, now));
         Ok(())
@@ -116,6 +127,7 @@ impl Pair {
 
     fn next(&mut self, table: &Table, config: &Config, now: Timestamp) -> Option<Bytes> {
         if let Some(nonce) = self.greeting.take() {
+            self.answered = Some(nonce);
             let header = Header { kind: Kind::Welcome, session: self.sessions + 1, ..self.header };
             return Some(header.with_body(&nonce.to_be_bytes(), &self.keys.down).into());
         }
@@ -123,7 +135,9 @@ impl Pair {
             Some(session) => session.poll(table, config, now),
             None if self.announce_at <= now => {
                 self.announce_at = now + config.beat_idle;
-                Some(self.header.with_body(&[], &self.keys.down).into())
+                self.announcements += 1;
+                let header = Header { sequence: self.announcements, ..self.header };
+                Some(header.with_body(&[], &self.keys.down).into())
             }
             None => None,
         }

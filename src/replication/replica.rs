@@ -56,6 +56,8 @@ pub struct Replica {
     doubtful: BTreeSet<u32>,
     contradictions: u64,
     divergences: u64,
+    /// Epoch and number of the last announcement.
+    announced: (u32, u64),
     hello_at: Option<Timestamp>,
     ack_at: Option<Timestamp>,
     unacknowledged: u32,
@@ -86,6 +88,7 @@ impl Replica {
             doubtful: BTreeSet::new(),
             contradictions: 0,
             divergences: 0,
+            announced: (0, 0),
             hello_at: Some(Timestamp(0)),
             ack_at: None,
             unacknowledged: 0,
@@ -167,10 +170,7 @@ impl Replica {
             return Err(Refusal::Forged);
         }
         match header.kind {
-            Kind::Announce => {
-                self.hello_at.get_or_insert(now);
-                return Ok(());
-            }
+            Kind::Announce => return self.announced(&header, now),
             Kind::Welcome => return self.welcomed(&frame, now),
             _ => {}
         }
@@ -178,6 +178,17 @@ impl Replica {
             return Err(Refusal::OtherSession);
         }
         if header.kind == Kind::Beat { self.beat(&frame, now) } else { self.data(&frame, now, changes) }
+    }
+
+    /// The source has no session with this replica.
+    fn announced(&mut self, header: &Header, now: Timestamp) -> Result<(), Refusal> {
+        let (epoch, number) = self.announced;
+        if epoch == header.epoch && header.sequence <= number {
+            return Err(Refusal::Replayed);
+        }
+        self.announced = (header.epoch, header.sequence);
+        self.hello_at.get_or_insert(now);
+        Ok(())
     }
 
     fn welcomed(&mut self, frame: &Frame<'_>, now: Timestamp) -> Result<(), Refusal> {

@@ -54,7 +54,7 @@ pub struct Header {
     pub epoch: u32,
     /// Of the pair within the epoch, from 1; 0: none.
     pub session: u32,
-    /// Of data, from 1 in each session; of acknowledgements their own.
+    /// Of data, from 1 in each session; announcements in an epoch and acknowledgements in a session have their own.
     pub sequence: u64,
     /// Records; 0 but in data.
     pub count: u16,
@@ -103,7 +103,7 @@ impl<'a> Frame<'a> {
         key.tag(self.signed) == self.tag
     }
 
-    /// The number in the body of an announcement's answer, a greeting or a beat.
+    /// The number in the body of a greeting, its answer, or a beat.
     pub fn number(&self) -> Result<u64, DecodeError> {
         let mut reader = Reader::new(self.body);
         let number = reader.u64("number")?;
