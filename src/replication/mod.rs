@@ -15,6 +15,8 @@ mod marks;
 mod outbox;
 mod pace;
 mod pair;
+#[cfg(test)]
+mod part_tests;
 mod refusal;
 mod replica;
 mod ring;

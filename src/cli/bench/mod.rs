@@ -21,6 +21,7 @@ use generator::{Answered, Generator, Installed};
 mod contender;
 mod fake_switch;
 mod generator;
+mod replication;
 mod scale;
 
 /// Where the report goes without `--json`.
@@ -39,6 +40,8 @@ enum Bench {
     Loop(LoopArgs),
     /// Switches held with port statistics every second, beside os-ken
     Scale(scale::ScaleArgs),
+    /// State replication alone: updates a second on one core, bytes on the wire, memory
+    Replication(replication::ReplicationArgs),
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +169,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let outcome = match args.bench {
         Bench::Loop(args) => run_loop(&args, &folder).await,
         Bench::Scale(args) => scale::run(&args, &folder).await,
+        Bench::Replication(args) => replication::run(&args),
     };
     // The configurations and logs in it are of no use after the run.
     let _ = std::fs::remove_dir_all(&folder);
