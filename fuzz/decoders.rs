@@ -10,15 +10,17 @@ use foreshadow::controller::recording::{Read, Reader};
 use foreshadow::network::bridge::Stations;
 use foreshadow::p4info::Info;
 use foreshadow::plan::Place;
+use foreshadow::replication::{Config, Replica, Source};
 use foreshadow::types::{MacAddr, NodeIndex, PortNo, Timestamp};
 use foreshadow::wire::arp::Arp;
 use foreshadow::wire::dhcp::Dhcp;
-use foreshadow::wire::ethernet::Header;
+use foreshadow::wire::ethernet::Header as EthernetHeader;
 use foreshadow::wire::liveness::LivenessProbe;
 use foreshadow::wire::lldp::{Key, Probe, is_lldp};
 use foreshadow::wire::ndp::Neighbour;
 use foreshadow::wire::openflow::{Frame, Framing, MESSAGE_BYTES_MAX, Match, Message};
 use foreshadow::wire::p4runtime::{canonical, status, text};
+use foreshadow::wire::replication::{Ack, Encoder, Frame, Header, Key as Secret, Kind, PairKeys, Record, Records};
 
 /// A decoder by the name of its target and of its folder in the corpus.
 pub(crate) type Decoder = (&'static str, fn(&[u8]));
@@ -35,6 +37,7 @@ pub(crate) const ALL: &[Decoder] = &[
     ("p4_status", p4_status),
     ("p4info_text", p4info_text),
     ("recording", recording),
+    ("replication", replication),
     ("stations", stations),
     ("topology_file", topology_file),
 ];
@@ -72,6 +75,71 @@ fn same_frame(frame: &Frame, bytes: &[u8]) {
     }
 }
 
+const SECRET: Secret = Secret::new([9; 16]);
+
+/// Frames of either direction, with a true tag and in the session in force too, so that what they say is reached.
+pub(crate) fn replication(data: &[u8]) {
+    if let Ok(frame) = Frame::decode(data) {
+        let _ = (frame.is_authentic(&SECRET), frame.number());
+        let records: Result<Vec<Record>, _> = Records::new(frame.body, frame.header.count).collect();
+        if let Ok(records) = records {
+            let mut encoder = Encoder::new(Vec::new());
+            records.iter().for_each(|record| encoder.push(record));
+            let again: Result<Vec<Record>, _> = Records::new(encoder.bytes(), encoder.count()).collect();
+            let plain = |records: Vec<Record>| records.into_iter().map(without_untold).collect::<Vec<_>>();
+            assert_eq!(again.map(plain), Ok(plain(records)));
+        }
+        if let Ok(ack) = Ack::decode(frame.body) {
+            assert_eq!(Ack::decode(&ack.encode()), Ok(ack));
+        }
+    }
+    apply(data);
+}
+
+/// Fields that an update does not tell mean nothing.
+fn without_untold(record: Record) -> Record {
+    let Record::Update { handle, fields, state } = record else { return record };
+    let mut told = foreshadow::wire::replication::State::default();
+    told.take(fields, &state);
+    Record::Update { handle, fields, state: told }
+}
+
+/// A session that has just begun takes each piece of the input as records and as an acknowledgement.
+fn apply(data: &[u8]) {
+    let (own, peer, mut now) = (NodeIndex(1), NodeIndex(2), Timestamp::from_secs(1));
+    let config = Config { connections_max: 1 << 12, ..Config::default() };
+    let mut source = Source::new(config.clone(), own, 1, SECRET);
+    source.add_peer(peer, now);
+    let mut replica = Replica::new(config.clone(), own, peer, 1, &SECRET);
+    let keys = PairKeys::new(&SECRET, own, peer);
+    let mut changes = Vec::new();
+    let mut down = None;
+    for _ in 0..4 {
+        while let Some((_, frame)) = source.poll(now) {
+            down = Frame::decode(&frame).ok().map(|frame| frame.header).or(down);
+            let _ = replica.receive(&frame, now, &mut changes);
+        }
+        while let Some(frame) = replica.poll(now) {
+            let _ = source.receive(peer, &frame, now);
+        }
+        now = now + config.beat_busy;
+    }
+    let down = down.expect("a source speaks");
+    for (piece, number) in data.split(|byte| *byte == 0xfe).zip(1..) {
+        let count = piece.first().copied().unwrap_or(0).into();
+        let body = piece.get(1..).unwrap_or_default();
+        let header = Header { kind: Kind::Data, sequence: down.sequence + number, count, ..down };
+        let _ = replica.receive(&header.with_body(body, &keys.down), now, &mut changes);
+        let header = Header { kind: Kind::Ack, sequence: 1000 + number, count: 0, ..down };
+        let _ = source.receive(peer, &header.with_body(piece, &keys.up), now);
+        while source.poll(now).is_some() {}
+        let _ = (replica.poll(now), replica.is_complete(), source.lag(peer, now));
+    }
+    for (slot, held) in replica.connections() {
+        assert_eq!(replica.find(&held.flow, held.zone), Some(slot));
+    }
+}
+
 pub(crate) fn lldp(data: &[u8]) {
     if let Ok(probe) = Probe::decode(data, KEY) {
         assert!(is_lldp(data));
@@ -93,9 +161,9 @@ pub(crate) fn arp(data: &[u8]) {
 }
 
 pub(crate) fn ethernet(data: &[u8]) {
-    if let Some((header, payload)) = Header::decode(data) {
+    if let Some((header, payload)) = EthernetHeader::decode(data) {
         let again = header.encode(payload);
-        let (came, came_payload) = Header::decode(&again).expect("a whole frame");
+        let (came, came_payload) = EthernetHeader::decode(&again).expect("a whole frame");
         assert_eq!(came, header);
         assert!(came_payload.starts_with(payload), "only padding is added");
     }

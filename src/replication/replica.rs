@@ -40,12 +40,12 @@ pub struct Replica {
     config: Config,
     keys: PairKeys,
     header: Header,
-    table: Table,
+    pub(super) table: Table,
     /// For each handle of the session its slot, or [`NOWHERE`].
     slots: Vec<u32>,
     /// For each slot its handle in the session, or [`NOWHERE`]: told by an earlier session, and not yet by this one.
     handles: Vec<u32>,
-    window: Window,
+    pub(super) window: Window,
     /// Greetings name it, so that an answer to an earlier one is told apart.
     nonce: u64,
     /// The session of `header` was confirmed by a frame in it.

@@ -51,13 +51,14 @@ impl Window {
         if sequence <= self.applied || self.early.contains_key(&sequence) {
             return Err(Refusal::Replayed);
         }
-        self.heard_of(sequence);
         if sequence == self.applied + 1 {
+            self.heard_of(sequence);
             return Ok(Turn::Now);
         }
         if self.early.len() >= most || sequence - self.applied > most as u64 {
             return Err(Refusal::TooEarly);
         }
+        self.heard_of(sequence);
         self.early.insert(sequence, Early { count, body: body.into() });
         Ok(Turn::Kept)
     }

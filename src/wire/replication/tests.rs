@@ -193,7 +193,8 @@ fn keys_are_32_hex_digits_and_told_to_nobody() {
         let error = text.parse::<Key>().expect_err(text);
         assert!(!error.to_string().contains("0405"));
     }
-    let (one, other) = (PairKeys::new(&key, NodeIndex(1), NodeIndex(2)), PairKeys::new(&key, NodeIndex(2), NodeIndex(1)));
+    let (one, other) =
+        (PairKeys::new(&key, NodeIndex(1), NodeIndex(2)), PairKeys::new(&key, NodeIndex(2), NodeIndex(1)));
     let keys = [one.down, one.up, one.digest, other.down, other.up, other.digest, key];
     for (position, first) in keys.iter().enumerate() {
         assert!(keys[position + 1..].iter().all(|second| first != second));
@@ -266,8 +267,11 @@ fn any_connection() -> impl Strategy<Value = Connection> {
 fn any_record() -> impl Strategy<Value = Record> {
     let handle = prop_oneof![0..300_u32, any::<u32>()].prop_map(Handle);
     prop_oneof![
-        (handle.clone(), 1..64_u8, any_state())
-            .prop_map(|(handle, fields, state)| Record::Update { handle, fields: Fields(fields), state }),
+        (handle.clone(), 1..64_u8, any_state()).prop_map(|(handle, fields, state)| Record::Update {
+            handle,
+            fields: Fields(fields),
+            state
+        }),
         (handle.clone(), any_connection()).prop_map(|(handle, connection)| Record::Open { handle, connection }),
         handle.prop_map(|handle| Record::Close { handle }),
         any::<u32>().prop_map(|index| Record::Segment { index }),

@@ -1,0 +1,8 @@
+//! See `decoders::replication`.
+#![no_main]
+
+#[path = "../decoders.rs"]
+#[allow(dead_code)]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| decoders::replication(data));
