@@ -20,7 +20,9 @@ use foreshadow::wire::lldp::{Key, Probe, is_lldp};
 use foreshadow::wire::ndp::Neighbour;
 use foreshadow::wire::openflow::{Frame, Framing, MESSAGE_BYTES_MAX, Match, Message};
 use foreshadow::wire::p4runtime::{canonical, status, text};
-use foreshadow::wire::replication::{Ack, Encoder, Frame, Header, Key as Secret, Kind, PairKeys, Record, Records};
+use foreshadow::wire::replication::{
+    Ack, Encoder, Frame as Replicated, Header, Key as Secret, Kind, PairKeys, Record, Records,
+};
 
 /// A decoder by the name of its target and of its folder in the corpus.
 pub(crate) type Decoder = (&'static str, fn(&[u8]));
@@ -79,7 +81,7 @@ const SECRET: Secret = Secret::new([9; 16]);
 
 /// Frames of either direction, with a true tag and in the session in force too, so that what they say is reached.
 pub(crate) fn replication(data: &[u8]) {
-    if let Ok(frame) = Frame::decode(data) {
+    if let Ok(frame) = Replicated::decode(data) {
         let _ = (frame.is_authentic(&SECRET), frame.number());
         let records: Result<Vec<Record>, _> = Records::new(frame.body, frame.header.count).collect();
         if let Ok(records) = records {
@@ -116,7 +118,7 @@ fn apply(data: &[u8]) {
     let mut down = None;
     for _ in 0..4 {
         while let Some((_, frame)) = source.poll(now) {
-            down = Frame::decode(&frame).ok().map(|frame| frame.header).or(down);
+            down = Replicated::decode(&frame).ok().map(|frame| frame.header).or(down);
             let _ = replica.receive(&frame, now, &mut changes);
         }
         while let Some(frame) = replica.poll(now) {
