@@ -313,8 +313,8 @@ fn payload(source: &mut Source, replica: &mut Replica, now: &mut Timestamp) -> u
 /// TCP of many clients to a few servers, as conntrack knows it, one in two behind source NAT.
 fn measured(number: u32, nat: bool) -> Connection {
     let scattered = number.wrapping_mul(2_654_435_761);
-    let server = (Ipv4Addr::from_bits(0xc633_6400 | scattered % 50), 443);
-    let client = (Ipv4Addr::from_bits(0x0a00_0000 | scattered >> 16), 1024 + (number % 60_000) as u16);
+    let server = (Ipv4Addr::from_bits(0xc633_6400 | (scattered % 50)), 443);
+    let client = (Ipv4Addr::from_bits(0x0a00_0000 | (scattered >> 16)), 1024 + (number % 60_000) as u16);
     let mut connection = Connection::new(Flow::v4(Flow::TCP, client, server));
     if nat {
         let public = (Ipv4Addr::new(203, 0, 113, 5), 10_000 + (scattered >> 8) as u16 % 50_000);
@@ -339,7 +339,7 @@ fn records_are_small() {
             let throughput = Throughput::from_bps(u64::from(number) * 1000);
             let state = State { throughput, ..measured(number, nat).state };
             // Not in the order of their handles.
-            let far = handles[(*handle).0 as usize % handles.len()];
+            let far = handles[handle.0 as usize % handles.len()];
             source.update(far, &state, now);
         }
     }

@@ -101,9 +101,9 @@ struct Bench {
 /// TCP of many clients to a few servers, as conntrack knows it.
 fn connection(number: u32, nat: bool) -> Connection {
     let scattered = number.wrapping_mul(2_654_435_761);
-    let server = (Ipv4Addr::from_bits(0xc633_6400 | scattered % 50), 443);
+    let server = (Ipv4Addr::from_bits(0xc633_6400 | (scattered % 50)), 443);
     let [low, high, ..] = number.to_le_bytes();
-    let client = (Ipv4Addr::from_bits(0x0a00_0000 | number >> 4), u16::from_be_bytes([high, low]));
+    let client = (Ipv4Addr::from_bits(0x0a00_0000 | (number >> 4)), u16::from_be_bytes([high, low]));
     let mut connection = Connection::new(Flow::v4(Flow::TCP, client, server));
     if nat {
         let [a, b, ..] = scattered.to_le_bytes();
