@@ -8,6 +8,7 @@ mod skip;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,12 +39,16 @@ struct Controller {
 
 impl Controller {
     fn start(address: &str, election_id: u128) -> Self {
+        Self::start_with(address, election_id, Mapping::builtin())
+    }
+
+    fn start_with(address: &str, election_id: u128, mapping: Arc<Mapping>) -> Self {
         let mut settings = P4Settings::new(election_id, None, Arc::new(WallClock::default()));
         settings.session.echo_interval = Duration::from_millis(100);
         // Debug builds under load take their time.
         settings.session.collect.answer_timeout = Duration::from_secs(10);
         settings.session.collect.sweep_timeout = Duration::from_secs(10);
-        let pipeline = pipeline::of(Mapping::builtin());
+        let pipeline = pipeline::of(mapping);
         let device = Device { datapath: DATAPATH, id: 3, address: address.to_owned(), ports: PORTS.to_vec(), pipeline };
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         Self { southbound: P4Southbound::start(vec![device], settings, events), events: receiver }
@@ -199,6 +204,20 @@ async fn sweeps(address: &str) {
     controller.southbound.shutdown().await;
 }
 
+/// One program takes the place of another, and that one its place again; neither finds anything of the other's.
+async fn changes_programs(address: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("p4/wcmp.mapping.yaml");
+    let wcmp = Arc::new(Mapping::load(&file).expect("the mapping of the repository"));
+    for (election_id, mapping) in (30..).zip([Arc::clone(&wcmp), Mapping::builtin(), wcmp]) {
+        let mut controller = Controller::start_with(address, election_id, mapping);
+        // A program of this project brings a handful of constant entries with it.
+        assert!(controller.found().await.0 < 16);
+        let counts = controller.install(1, &access(160)).await;
+        assert!(counts.flows_added > 0, "{counts:?}");
+        controller.southbound.shutdown().await;
+    }
+}
+
 /// An emulated target on a loopback port, without wires.
 async fn emulated() -> (SocketAddr, CancellationToken, JoinHandle<()>) {
     let settings =
@@ -218,6 +237,7 @@ async fn the_emulated_target_holds_what_it_is_told() {
     let (address, stop, task) = emulated().await;
     holds_what_it_is_told(&address.to_string()).await;
     sweeps(&address.to_string()).await;
+    changes_programs(&address.to_string()).await;
     stop.cancel();
     task.await.unwrap();
 }
@@ -251,4 +271,5 @@ async fn bmv2_holds_what_it_is_told() {
     timeout(PATIENCE, listening).await.expect("BMv2 in time");
     holds_what_it_is_told(&port.to_string()).await;
     sweeps(&port.to_string()).await;
+    changes_programs(&port.to_string()).await;
 }

@@ -127,7 +127,7 @@ fn a_program_is_pushed_only_where_another_one_runs() {
         let expected: &[Action] = if reconciles {
             &[Action::ReconcileAndCommit]
         } else {
-            &[Action::ReconcileAndCommit, Action::VerifyAndCommit]
+            &[Action::ReconcileAndCommit, Action::Commit, Action::VerifyAndCommit]
         };
         assert_eq!(wire.switch.pushes, expected);
         // BMv2 would keep the copies of the session.

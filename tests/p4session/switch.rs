@@ -26,6 +26,8 @@ pub(crate) struct MemorySwitch {
     /// Election id of the primary.
     pub(crate) primary: Option<u128>,
     pub(crate) reconciles: bool,
+    /// What a refused reconciliation has saved: as BMv2 does, it takes nothing but COMMIT then.
+    pub(crate) halfway: Option<v1::ForwardingPipelineConfig>,
     /// Errors of a batch come one an update.
     pub(crate) details: bool,
     /// Reads of more than one entity are refused.
@@ -49,6 +51,7 @@ impl Default for MemorySwitch {
             counters: Vec::new(),
             primary: None,
             reconciles: false,
+            halfway: None,
             details: true,
             single_reads: false,
             refuse: Box::new(|_| None),
@@ -107,7 +110,18 @@ impl MemorySwitch {
                     _ if id(request.election_id.as_ref()) != self.primary => {
                         Err(CallError::new(Code::PermissionDenied, "Not primary"))
                     }
+                    Action::Commit => match self.halfway.take() {
+                        Some(saved) => {
+                            self.config = Some(saved);
+                            Ok(Answer::PipelineSet)
+                        }
+                        None => Err(CallError::new(Code::NotFound, "nothing is saved")),
+                    },
+                    _ if self.halfway.is_some() => {
+                        Err(CallError::new(Code::Unknown, "Error in first phase of device update"))
+                    }
                     Action::ReconcileAndCommit if !self.reconciles => {
+                        self.halfway = request.config;
                         Err(CallError::new(Code::Unknown, "Error when reconciling config"))
                     }
                     action => {

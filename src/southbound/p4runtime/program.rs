@@ -61,6 +61,9 @@ enum Step {
     ReadClones,
     DeleteClones,
     Reconcile,
+    /// Ends a reconciliation that was refused half-way: BMv2 has saved the program then, and takes no other before that one
+    /// is committed.
+    Settle,
     Commit,
 }
 
@@ -149,6 +152,11 @@ impl Program {
             (Step::ReadClones | Step::DeleteClones, _) => {
                 self.push(Step::Reconcile, Action::ReconcileAndCommit, arbitration, calls, now);
             }
+            (Step::Settle, Err(error)) if error.code == Code::PermissionDenied || error.in_doubt() => {
+                self.refused(step, &error, arbitration, calls, now);
+            }
+            // A switch that had saved nothing refuses, and takes the whole program all the same.
+            (Step::Settle, _) => self.push(Step::Commit, Action::VerifyAndCommit, arbitration, calls, now),
             (Step::Reconcile | Step::Commit, Ok(_)) => {
                 self.pushed += 1;
                 self.state = ProgramState::Running;
@@ -162,7 +170,7 @@ impl Program {
             self.state = ProgramState::Foreign(now + self.settings.look_interval);
         } else if step == Step::Reconcile && !error.in_doubt() {
             tracing::debug!(%error, "the switch does not reconcile programs; its state is lost");
-            self.push(Step::Commit, Action::VerifyAndCommit, arbitration, calls, now);
+            self.push(Step::Settle, Action::Commit, arbitration, calls, now);
         } else {
             self.state = ProgramState::Failed(error.to_string());
         }
@@ -248,7 +256,7 @@ impl Program {
             return;
         }
         let ours = self.config();
-        let config = v1::ForwardingPipelineConfig {
+        let config = || v1::ForwardingPipelineConfig {
             p4info: Some(ours.p4info.clone()),
             p4_device_config: ours.device_config.clone(),
             cookie: Some(v1::forwarding_pipeline_config::Cookie { cookie: ours.cookie }),
@@ -257,7 +265,8 @@ impl Program {
             device_id: arbitration.device(),
             election_id: Some(to_message(arbitration.election_id())),
             action: action.into(),
-            config: Some(config),
+            // COMMIT is about what was saved, and carries nothing.
+            config: (action != Action::Commit).then(config),
             role: arbitration.role(),
             ..v1::SetForwardingPipelineConfigRequest::default()
         };
