@@ -38,7 +38,8 @@ impl Controller {
             let keepers = others.map(|keeper| (*keeper, self.can_keep(holder, *keeper))).collect();
             let datapath = self.topology.by_index(holder).map(|node| node.datapath);
             let readable = datapath.is_some_and(|datapath| self.has_session(datapath));
-            groups.insert(*owner, Group { holder, readable, keepers });
+            let swept = self.topology.by_index(holder).is_some_and(|node| node.protocol == Protocol::P4Runtime);
+            groups.insert(*owner, Group { holder, readable, swept, keepers });
         }
         self.replication.arrange(groups, now);
     }
@@ -78,7 +79,6 @@ impl Controller {
             () if from.protocol != to.protocol => Err("unlike data paths"),
             () if !self.has_session(to.datapath) => Err("not connected"),
             () if !joined(holder, keeper) => Err("no mirror link"),
-            () if from.protocol == Protocol::P4Runtime => Err("not compared on P4"),
             () => Ok(()),
         }
     }

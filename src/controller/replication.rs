@@ -9,6 +9,8 @@
 //! row found it. A keeper that carries no packets of the owner (its first snapshot, or the owner before it carries
 //! again) is brought up at once.
 
+mod p4;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub(super) struct Group {
     pub(super) holder: NodeIndex,
     /// Its table can be read.
     pub(super) readable: bool,
+    /// It and its keepers compare by sweeps instead.
+    pub(super) swept: bool,
     /// Everyone else; those who cannot hold them just now with the reason.
     pub(super) keepers: BTreeMap<NodeIndex, Result<(), &'static str>>,
 }
@@ -96,6 +100,7 @@ pub(super) struct Replication {
     /// Connections that ended and are still to be taken from a keeper, by keeper and owner.
     ended: BTreeMap<(NodeIndex, NodeIndex), Vec<Connection>>,
     datapaths: BTreeMap<NodeIndex, DatapathId>,
+    swept: p4::Swept,
 }
 
 impl Replication {
@@ -155,6 +160,7 @@ impl Replication {
         self.due.retain(|owner, _| groups.contains_key(owner));
         self.ended.retain(|(keeper, owner), _| kept(owner, keeper));
         self.groups = groups;
+        self.arrange_swept(now);
     }
 
     /// What a switch has lost or forgotten: whatever is known of its tables.
@@ -162,6 +168,7 @@ impl Replication {
         self.pairs.iter_mut().filter(|((_, keeper), _)| *keeper == node).for_each(|(_, pair)| {
             (pair.complete, pair.equal) = (false, false);
         });
+        self.swept.forget(node);
     }
 
     /// What is due: ends to pass on, comparisons to begin.
@@ -188,6 +195,8 @@ impl Replication {
         for owner in due {
             self.begin(owner, now, &mut commands);
         }
+        commands.extend(self.swept.poll(now));
+        self.follow_swept();
         commands
     }
 
@@ -196,7 +205,7 @@ impl Replication {
         let able = group.keepers.iter().filter(|(_, possible)| possible.is_ok()).map(|(keeper, _)| *keeper);
         let keepers: BTreeSet<NodeIndex> = able.collect();
         self.due.insert(owner, now + self.interval);
-        if keepers.is_empty() || !group.readable {
+        if keepers.is_empty() || !group.readable || group.swept {
             return;
         }
         let reading: BTreeSet<NodeIndex> = keepers.iter().copied().chain([group.holder]).collect();
@@ -207,6 +216,11 @@ impl Replication {
 
     /// Takes what a switch says about connections.
     pub(super) fn event(&mut self, node: NodeIndex, event: Event, now: Timestamp) -> Vec<Command> {
+        let commands = self.swept.event(&event, now);
+        self.follow_swept();
+        if !commands.is_empty() {
+            return commands;
+        }
         match event {
             Event::Connections { owner, connections, .. } => {
                 let Some(round) = self.rounds.get_mut(&owner) else { return Vec::new() };
