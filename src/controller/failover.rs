@@ -204,6 +204,11 @@ impl Controller {
                     .map(|(owner, _)| self.node_name(owner))
                     .collect(),
                 order: self.failures.phases.order(index).iter().map(|shadow| self.node_name(*shadow)).collect(),
+                ready: self
+                    .ready_shadows(index, self.failures.phases.order(index))
+                    .into_iter()
+                    .map(|shadow| self.node_name(shadow))
+                    .collect(),
                 missed: signs.missed,
                 answers_itself: signs.returned,
                 round_trip_us: signs.round_trip_us,

@@ -64,6 +64,8 @@ pub struct RouterFailover {
     pub stands_in_for: Vec<NodeId>,
     /// Shadows in the order in which they would stand in.
     pub order: Vec<NodeId>,
+    /// Those among them that hold a full copy.
+    pub ready: Vec<NodeId>,
     /// Rounds of probes in a row without an answer.
     pub missed: u32,
     /// Its data plane sends probes back by itself.

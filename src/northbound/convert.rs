@@ -6,6 +6,7 @@ use crate::policy::decision::{self, RouterDecision, ShadowChoice};
 use crate::southbound;
 use crate::types::{NodeId, PortNo, Timestamp};
 
+use super::failover;
 use super::model::*;
 
 /// RFC 3339 in UTC, microseconds where there are any.
@@ -265,6 +266,7 @@ pub(super) fn router_detail(view: &View, id: &str, events: Vec<Event>) -> Option
         shadow_of: shadow_of.collect(),
         shares: view.services.iter().flat_map(shares).filter(|share| share.router == id).collect(),
         plans: view.switches.iter().filter(|switch| switch.stage == Stage::Access).map(plan).collect(),
+        failover: failover::of_router(view, id),
         events,
     })
 }
@@ -328,6 +330,7 @@ pub(super) fn health(view: &View) -> Health {
             decision.router, decision.threshold_available
         ));
     }
+    problems.extend(failover::problems(&view.failover));
     problems.extend(view.differences.iter().cloned());
     let status = match (view.cycle, problems.is_empty()) {
         (0, _) => HealthStatus::Starting,
@@ -350,6 +353,7 @@ pub(super) fn health(view: &View) -> Health {
         switches_connected: connected().count(),
         plans_pending: connected().filter(|switch| !confirmed(switch)).count(),
         routers_crossed: view.routers.iter().filter(|decision| decision.crossed).count(),
+        routers_failed: failover::failed(&view.failover),
     }
 }
 

@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::failover;
 use crate::controller::feed::Feed;
 use crate::controller::view::{SwitchView, View};
 use crate::policy::decision::RouterDecision;
@@ -72,16 +73,22 @@ impl Collector for ViewCollector {
         decision_metrics(&mut out, &view)?;
         share_metrics(&mut out, &view)?;
         switch_metrics(&mut out, &view)?;
-        session_metrics(&mut out, &view)
+        session_metrics(&mut out, &view)?;
+        failover::metrics(&mut out, &view.failover)
     }
 }
 
-type Label<'a> = (&'static str, &'a str);
+pub(super) type Label<'a> = (&'static str, &'a str);
 
-struct Out<'a>(DescriptorEncoder<'a>);
+pub(super) struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    fn gauges<'l, L, V>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (L, V)>) -> fmt::Result
+    pub(super) fn gauges<'l, L, V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result
     where
         L: AsRef<[Label<'l>]>,
         V: EncodeGaugeValue,
@@ -94,7 +101,12 @@ impl Out<'_> {
     }
 
     /// `name` comes without its `_total`, which the encoding adds.
-    fn counters<'l, L, V>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (L, V)>) -> fmt::Result
+    pub(super) fn counters<'l, L, V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result
     where
         L: AsRef<[Label<'l>]>,
         V: EncodeCounterValue,
@@ -129,7 +141,7 @@ impl EncodeLabelSet for LabelSet<'_> {
     }
 }
 
-const NONE: [Label<'static>; 0] = [];
+pub(super) const NONE: [Label<'static>; 0] = [];
 
 fn loop_metrics(out: &mut Out<'_>, view: &View, feed: &Feed) -> fmt::Result {
     out.counters("cycles", "Cycles of the loop since the controller started", [(NONE, view.cycle)])?;

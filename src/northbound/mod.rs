@@ -27,6 +27,7 @@ mod api;
 mod convert;
 mod events;
 pub mod export;
+mod failover;
 pub mod metrics;
 pub mod model;
 mod paths;

@@ -394,6 +394,10 @@ pub struct RouterDetail {
     pub shares: Vec<Share>,
     /// Switches that spread new connections, and whether they hold the plan of this decision.
     pub plans: Vec<Plan>,
+    /// Absent before the first cycle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub failover: Option<super::failover::RouterFailoverState>,
     /// Latest happenings about this router, oldest first.
     pub events: Vec<Event>,
 }
@@ -488,6 +492,8 @@ pub struct Health {
     /// Connected switches that have not confirmed their plan yet.
     pub plans_pending: usize,
     pub routers_crossed: usize,
+    /// Routers that failed and do not serve again yet.
+    pub routers_failed: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

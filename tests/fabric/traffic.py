@@ -101,12 +101,12 @@ class Client:
         self.last_packet = time.time()
         self.broken = None
 
-    async def exchange(self, patience=STALL_S):
+    async def exchange(self, patience=STALL_S, size=8):
         """Sends a numbered record and wants it back; returns how long that took."""
         loop = asyncio.get_running_loop()
         started = time.time()
         self.sent += 1
-        record = struct.pack("!Q", self.sent)
+        record = struct.pack("!Q", self.sent) * (size // 8)
         try:
             async with asyncio.timeout(patience):
                 await loop.sock_sendall(self.sock, record)
@@ -221,6 +221,74 @@ async def hold(options):
                 for client in clients[: int(count)]:
                     client.close(abort=how == "rst")
                 del clients[: int(count)]
+        say(words[0], held=len(clients), **tally.report())
+    stop.set()
+    await asyncio.gather(*tasks)
+    for client in clients:
+        client.close()
+    say("done", **tally.report())
+
+
+async def flight(options):
+    """Connections in flight of three kinds: of ten one is bulk, five ask and answer, four are idle until asked."""
+    address, tally, clients, tasks = endpoint(options.to), Tally(), [], []
+    stop = asyncio.Event()
+
+    async def busy(client, size, interval):
+        while not stop.is_set() and not client.broken:
+            tally.longest = max(tally.longest, await client.exchange(size=size))
+            if client.broken:
+                tally.broken(client)
+                client.broken = "counted"
+                return
+            try:
+                await asyncio.wait_for(stop.wait(), interval * random.uniform(0.8, 1.2))
+            except TimeoutError:
+                pass
+
+    async def open_one(number):
+        tally.counts["attempted"] += 1
+        client = await connect(address)
+        if client is None:
+            tally.counts["refused"] += 1
+            return
+        tally.counts["opened"] += 1
+        clients.append(client)
+        await client.exchange()
+        if client.broken:
+            tally.broken(client)
+            client.broken = "counted"
+        elif number % 10 == 0:
+            tasks.append(asyncio.create_task(busy(client, 32768, 0.5)))
+        elif number % 10 < 6:
+            tasks.append(asyncio.create_task(busy(client, 64, 0.5)))
+
+    say("ready")
+    async for words in commands():
+        match words:
+            case ["open", count]:
+                opening = []
+                for number in range(int(count)):
+                    opening.append(asyncio.create_task(open_one(number)))
+                    await asyncio.sleep(1 / options.rate)
+                await asyncio.gather(*opening)
+            case ["mark"]:  # from now on the longest exchange is measured
+                tally.longest = 0.0
+            case ["check"]:  # every connection, idle ones too, once more; the longest is of those before
+                alive = [client for client in clients if not client.broken]
+                stop.set()
+                await asyncio.gather(*tasks)
+                tasks.clear()
+                stop.clear()
+                await asyncio.gather(*(client.exchange() for client in alive if not client.broken))
+                for client in alive:
+                    if client.broken and client.broken != "counted":
+                        tally.broken(client)
+                        client.broken = "counted"
+            case ["resume"]:
+                for number, client in enumerate(clients):
+                    if not client.broken and number % 10 < 6:
+                        tasks.append(asyncio.create_task(busy(client, 32768 if number % 10 == 0 else 64, 0.5)))
         say(words[0], held=len(clients), **tally.report())
     stop.set()
     await asyncio.gather(*tasks)
@@ -440,6 +508,9 @@ def main():
     mode.add_argument("--to", required=True)
     mode.add_argument("--rate", type=float, default=100, help="connections opened a second")
     mode.add_argument("--interval", type=float, default=1.0, help="seconds between two records of a busy connection")
+    mode = modes.add_parser("flight")
+    mode.add_argument("--to", required=True)
+    mode.add_argument("--rate", type=float, default=50, help="connections opened a second")
     mode = modes.add_parser("churn")
     mode.add_argument("--to", required=True)
     mode.add_argument("--rate", required=True, help="SECONDS:RATE,… piecewise linear")

@@ -23,7 +23,12 @@ impl Failover {
             let Some(seen) = seen.get(router) else { continue };
             if state.phase.serves() && seen.connected && seen.missed == 0 {
                 state.order.retain(|shadow| seen.shadows.contains(shadow));
-                state.ready.clone_from(&seen.ready);
+                // A comparison that finds one connection more or less does not make a copy worthless, and an order that
+                // follows it would never come to rest; a copy that is no good any more is no shadow any more.
+                state.ready.retain(|shadow| seen.shadows.contains(shadow));
+                let new = seen.ready.iter().filter(|shadow| !state.ready.contains(shadow)).copied();
+                let new: Vec<NodeIndex> = new.collect();
+                state.ready.extend(new);
             }
             let adopted = matches!(state.phase, Phase::Failed { cause: super::Cause::Adopted, .. });
             if state.phase.serves() || adopted || state.order.is_empty() {

@@ -39,8 +39,10 @@ pub(super) fn follow(plan: &DatapathPlan, indirection: &BTreeMap<NodeIndex, Node
         let go = apply_then(vec![load(reg::ROUTER, router.0)], table::INDIRECTION);
         builder.flow(table::PINNED, priority::PINNED, pinned, go);
         let Some(send) = hops::towards(plan, *now) else { continue };
-        let own = set_mac(Field::EthSrc, MacAddr::of_node(plan.index));
-        let actions = vec![own, towards(*now), send];
+        // Whoever stands in must know for whom: what opens a connection has no entry there yet that would tell.
+        let source = if router == now { plan.index } else { *router };
+        let source = set_mac(Field::EthSrc, MacAddr::of_node(source));
+        let actions = vec![source, towards(*now), send];
         builder.flow(table::INDIRECTION, priority::ANY, register(reg::ROUTER, router.0), apply(actions));
     }
 }

@@ -81,9 +81,15 @@ fn directions(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder) {
         }
     }
     for owner in owners(plan, router) {
-        let addressed = ipv4().with(Field::EthDst, MacAddr::of_node(owner).to_u64());
-        let go = apply_then(vec![load(reg::ROUTER, owner.0)], table::KEY);
-        builder.flow(table::OWNER, priority::ANY, addressed, go);
+        let mac = MacAddr::of_node(owner).to_u64();
+        let addressed = |to: u64| ipv4().with(Field::EthDst, to);
+        let go = || apply_then(vec![load(reg::ROUTER, owner.0)], table::KEY);
+        builder.flow(table::OWNER, priority::ANY, addressed(mac), go());
+        if owner != plan.index {
+            // Addressed to this switch by those who know that it stands in: the source says for whom.
+            let sent = addressed(MacAddr::of_node(plan.index).to_u64()).with(Field::EthSrc, mac);
+            builder.flow(table::OWNER, priority::PINNED, sent, go());
+        }
     }
 }
 
