@@ -31,7 +31,7 @@ fn spec() -> Spec {
 fn settings(replication_interval_ms: u64) -> Value {
     json!({
         "policy": "static",
-        // "replication_interval_ms": replication_interval_ms,
+        "replication_interval_ms": replication_interval_ms,
         "failover": {"hold_down_ms": 2_000, "ramp_step_percent": 25},
     })
 }
