@@ -1,12 +1,13 @@
 //! `check`: is a configuration, topology or mapping file right, and what is wrong with it?
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 
 use super::BadInput;
+use super::devices::devices;
 use crate::config::{Checked, Problem, Stage, Topology, check};
 use crate::p4info::mapping::Mapping;
 
@@ -20,22 +21,29 @@ pub struct CheckArgs {
 /// Prints one line for each good file, and every problem of the others.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<String> = Vec::new();
     for file in &args.files {
-        let checked = match Mapping::looks_like_one(file) {
-            true => Mapping::load(file).map(|mapping| describe_mapping(&mapping)),
-            false => check(file).map(|checked| describe(&checked)),
-        };
-        match checked {
+        match look(file) {
             Ok(good) => writeln!(out, "{}: {good}", file.display()).context("cannot write")?,
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() {
-        return Ok(());
+    if problems.is_empty() { Ok(()) } else { Err(BadInput(problems.join("\n")).into()) }
+}
+
+/// What is good about a file, or all that is not.
+fn look(file: &Path) -> Result<String, Vec<String>> {
+    let lines = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if Mapping::looks_like_one(file) {
+        return Mapping::load(file).map(|mapping| describe_mapping(&mapping)).map_err(lines);
     }
-    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    Err(BadInput(lines.join("\n")).into())
+    let checked = check(file).map_err(lines)?;
+    let topology = match &checked {
+        Checked::Topology(topology) => topology,
+        Checked::Controller(loaded) => &loaded.topology,
+    };
+    devices(topology).map_err(|BadInput(problems)| vec![problems])?;
+    Ok(describe(&checked))
 }
 
 fn describe(checked: &Checked) -> String {

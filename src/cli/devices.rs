@@ -5,42 +5,65 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::BadInput;
-use crate::config::{Problem, Topology};
-use crate::p4info::mapping::Mapping;
+use crate::config::{Node, Problem, Stage, Topology};
+use crate::p4info::mapping::{Form, Mapping};
 use crate::southbound::p4runtime::Device;
 use crate::southbound::p4runtime::pipeline::{self, Pipeline};
+use crate::types::NodeId;
 
 /// Reads the mapping files that the topology names, each once.
 pub(super) fn devices(topology: &Topology) -> Result<Vec<Device>, BadInput> {
-    let mut pipelines: BTreeMap<Option<PathBuf>, Arc<dyn Pipeline>> = BTreeMap::new();
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut pipelines: BTreeMap<Option<PathBuf>, (Arc<Mapping>, Arc<dyn Pipeline>)> = BTreeMap::new();
+    let mut addresses: BTreeMap<&str, &NodeId> = BTreeMap::new();
+    let mut problems: Vec<String> = Vec::new();
     let mut devices = Vec::new();
     for node in &topology.nodes {
         let Some(device) = &node.device else { continue };
-        let pipeline = match pipelines.get(&device.pipeline) {
-            Some(pipeline) => Arc::clone(pipeline),
-            None => match mapping(device.pipeline.as_deref()) {
-                Ok(mapping) => Arc::clone(pipelines.entry(device.pipeline.clone()).or_insert(pipeline::of(mapping))),
+        if let Some(other) = addresses.insert(&device.address, &node.id) {
+            let address = &device.address;
+            problems.push(format!("nodes '{other}' and '{}' have one address, {address}; expected one each", node.id));
+        }
+        if !pipelines.contains_key(&device.pipeline) {
+            match mapping(device.pipeline.as_deref()) {
+                Ok(mapping) => {
+                    let pipeline = pipeline::of(Arc::clone(&mapping));
+                    pipelines.insert(device.pipeline.clone(), (mapping, pipeline));
+                }
                 Err(found) => {
-                    problems.extend(found);
+                    problems.extend(found.iter().map(ToString::to_string));
                     continue;
                 }
-            },
-        };
+            }
+        }
+        let (mapping, pipeline) = &pipelines[&device.pipeline];
+        problems.extend(misfit(node, mapping));
         devices.push(Device {
             datapath: node.datapath,
             id: device.id,
             address: device.address.clone(),
             ports: device.ports.clone(),
-            pipeline,
+            pipeline: Arc::clone(pipeline),
         });
     }
     if problems.is_empty() {
         return Ok(devices);
     }
     problems.dedup();
-    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    Err(BadInput(lines.join("\n")))
+    Err(BadInput(problems.join("\n")))
+}
+
+/// Why this program cannot be what the topology wants of the node.
+fn misfit(node: &Node, mapping: &Mapping) -> Option<String> {
+    let id = &node.id;
+    if mapping.form == Form::Routing && node.stage != Stage::Access {
+        let stage = node.stage.name();
+        return Some(format!("node '{id}' is of stage {stage} and its program of form routing; expected form fabric"));
+    }
+    let (router, slots) = (node.router.as_ref()?, u64::from(mapping.connection_slots));
+    let (capacity, most) = (u64::from(router.capacity_connections), slots / 2);
+    (capacity > most).then(|| {
+        format!("node '{id}' has 'capacity_connections' {capacity}; its program holds {slots} slots: expected at most {most}")
+    })
 }
 
 /// The program of the fabric's own, where no other is named.
