@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # Fabrics, their load and their captures: Debian's names.
-DEBIAN_PACKAGES := openvswitch-switch mininet tshark tcpdump ethtool iproute2 iputils-ping iperf3 util-linux python3 python3-yaml python3-venv
+DEBIAN_PACKAGES := openvswitch-switch mininet tshark tcpdump ethtool iproute2 iputils-ping iperf3 util-linux python3 python3-yaml python3-venv nftables conntrack conntrackd
 # Peer programs of the OpenFlow and P4Runtime codecs, in an environment of their own.
 PEERS := target/peers
 PIP := $(PEERS)/bin/pip install -q --disable-pip-version-check

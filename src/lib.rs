@@ -19,6 +19,7 @@ pub mod telemetry;
 pub mod anomaly;
 pub mod forecast;
 
+pub mod agent;
 pub mod replication;
 
 pub mod controller;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use foreshadow::config::{Checked, LinkKind, Stage, check, load_topology, parse_topology, schema};
+use foreshadow::config::{Checked, LinkKind, Stage, check, load_agent, load_topology, parse_topology, schema};
 
 /// With this variable set, the expected files are written instead of compared.
 const BLESS: &str = "FORESHADOW_BLESS";
@@ -230,4 +230,42 @@ fn ranges_and_defaults_are_as_documented() {
         checked += 1;
     }
     assert!(checked >= 13, "{checked}");
+}
+
+/// Every key of an agent's file but `key_file`, which is given instead of `key`.
+#[test]
+fn every_agent_key_is_accepted() {
+    let path = root().join("tests/config/every-agent-key.yaml");
+    let text = std::fs::read_to_string(&path).expect("the file is part of the repository");
+    for key in [schema::AGENT, schema::AGENT_PEER].iter().flat_map(|section| section.keys) {
+        assert!(key.name == "key_file" || text.contains(&format!("{}:", key.name)), "the file misses '{}'", key.name);
+    }
+    let config = load_agent(&path).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!((config.router.0, config.peers.len(), config.ignore.len()), (1, 2, 2));
+    assert_eq!(config.control, root().join("tests/config/agent.sock"));
+}
+
+#[test]
+fn bad_agent_files_are_told_line_by_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("agent.yaml");
+    let text = "router: 0\nrole: all\nkey: 12zz\nignore: [10.0.0.0/33]\nsilence_s: 0\npeers:\n- {router: 2}\n\
+                - {router: 3, interface: a, udp_peer: 1.2.3.4:5}\n- {router: 4, interface: way-too-long-a-name}\n\
+                - {router: 5, interface: b}\n- {router: 5, interface: b, color: red}\n";
+    std::fs::write(&path, text).expect("written");
+    let problems = load_agent(&path).expect_err("bad");
+    let told: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.line, problem.what)).collect();
+    let expected = [
+        "1: 'router' is 0",
+        "2: 'role' is 'all'",
+        "3: the key is 4 characters that are no key",
+        "4: 'ignore' is '10.0.0.0/33'",
+        "5: 'silence_s' is 0",
+        "7: the peer's link is not clear",
+        "8: the peer's link is not clear",
+        "9: 'interface' is 'way-too-long-a-name'",
+        "11: the peer is router 5, as another one",
+        "11: unknown key 'color' in a peer",
+    ];
+    assert_eq!(told, expected);
 }

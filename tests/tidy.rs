@@ -22,6 +22,7 @@ const LAYERS: [&str; 18] = [
     "forecast",
     "policy",
     "replication",
+    "agent",
     "probe",
     "cluster",
     "controller",

@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+pub mod agent;
 pub mod bench;
 pub mod check;
 pub mod demo;
@@ -40,6 +41,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Replicates this machine's tracked connections to and from other routers
+    Agent(agent::AgentArgs),
     /// Checks configuration and topology files
     Check(check::CheckArgs),
     /// Measures this controller beside its peers
@@ -69,9 +72,13 @@ pub fn main() -> ExitCode {
     let draws = matches!(arguments.command, Command::Demo(_)) && io::stderr().is_terminal();
     start_logs(if draws { "warn" } else { "info" });
     raise_descriptors();
-    let outcome = tokio::runtime::Runtime::new()
-        .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(dispatch(arguments.command)));
+    // Capabilities are those of a thread: an agent drops its own before it starts another.
+    let runtime = match arguments.command {
+        Command::Agent(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        _ => tokio::runtime::Runtime::new(),
+    };
+    let outcome =
+        runtime.context("cannot start the runtime").and_then(|runtime| runtime.block_on(dispatch(arguments.command)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -85,6 +92,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Agent(args) => agent::run(&args).await,
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(args).await,
         Command::Run(args) => run::run(&args).await,

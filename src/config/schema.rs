@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+pub use super::schema_agent::{AGENT, AGENT_PEER};
+
 /// One key of a map.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -32,11 +34,11 @@ impl Section {
     }
 }
 
-const fn must(name: &'static str, shape: &'static str, range: &'static str, about: &'static str) -> Key {
+pub(super) const fn must(name: &'static str, shape: &'static str, range: &'static str, about: &'static str) -> Key {
     Key { name, required: true, shape, default: "", range, about }
 }
 
-const fn may(
+pub(super) const fn may(
     name: &'static str,
     shape: &'static str,
     default: &'static str,
@@ -549,6 +551,7 @@ pub fn reference() -> String {
                 MAPPING_LIMITS,
             ][..],
         ),
+        ("Agent file", &[AGENT, AGENT_PEER][..]),
     ] {
         let _ = write!(text, "\n## {title}: every key\n");
         for section in sections {

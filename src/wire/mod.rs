@@ -1,6 +1,7 @@
 //! Codecs: bytes in, values out, and back. No sockets, no clocks, no panics on any input.
 
 pub mod arp;
+pub mod ctnetlink;
 pub mod dhcp;
 pub mod ethernet;
 pub mod liveness;

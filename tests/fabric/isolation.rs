@@ -29,6 +29,11 @@ pub fn isolated<F: FnOnce()>(needs: &[&str], body: F) {
     isolate(&[("ovs", needs.to_vec())], body);
 }
 
+/// The same for a test that needs other programs than Open vSwitch's: `name` is how `FORESHADOW_REQUIRE` asks for them.
+pub fn isolated_for<F: FnOnce()>(name: &str, needs: &[&str], body: F) {
+    isolate(&[(name, needs.to_vec())], body);
+}
+
 /// The same for a fabric of switches of these kinds.
 pub fn isolated_on<F: FnOnce()>(kinds: &[Kind], body: F) {
     let needs: Vec<_> = kinds.iter().map(|kind| (kind.name(), kind.programs())).collect();

@@ -23,7 +23,7 @@ mod traffic;
 
 pub use anynet::{Anynet, MININET, number, own_openvswitch};
 pub use controller::{Controller, Rest, wait_for};
-pub use isolation::{isolated, isolated_on, lab};
+pub use isolation::{isolated, isolated_for, isolated_on, lab};
 pub use kind::Kind;
 pub use network::{Fabric, PROGRAMS};
 pub use p4::Holdings;

@@ -3,7 +3,7 @@
 //! `bench loop` measures the way from a packet-in to the packet-out that answers it, over loopback sockets, and how
 //! fast flows and groups are installed when switches come up. Every controller is a process of its own; the load is
 //! the same for all and shares this machine's cores with them, so ratios mean more than absolute figures. `bench scale`
-//! asks how many switches a controller holds ([`scale`]).
+//! asks how many switches a controller holds ([`scale`]), `bench conntrackd` what replication costs ([`conntrackd`]).
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -18,6 +18,7 @@ use super::{parse_duration, write_json};
 use contender::{Contender, FabricSpec, Kind};
 use generator::{Answered, Generator, Installed};
 
+pub(super) mod conntrackd;
 mod contender;
 mod fake_switch;
 mod generator;
@@ -42,6 +43,11 @@ enum Bench {
     Scale(scale::ScaleArgs),
     /// State replication alone: updates a second on one core, bytes on the wire, memory
     Replication(replication::ReplicationArgs),
+    /// Connections replicated between two Linux routers, beside conntrackd (as root)
+    Conntrackd(conntrackd::ConntrackdArgs),
+    /// A part of `bench conntrackd`, in its namespace
+    #[command(hide = true)]
+    Part(conntrackd::PartArgs),
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +176,8 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
         Bench::Loop(args) => run_loop(&args, &folder).await,
         Bench::Scale(args) => scale::run(&args, &folder).await,
         Bench::Replication(args) => replication::run(&args),
+        Bench::Conntrackd(args) => tokio::task::block_in_place(|| conntrackd::run(&args, &folder)),
+        Bench::Part(args) => tokio::task::block_in_place(|| conntrackd::run_part(&args)),
     };
     // The configurations and logs in it are of no use after the run.
     let _ = std::fs::remove_dir_all(&folder);
