@@ -13,6 +13,7 @@ use foreshadow::plan::Place;
 use foreshadow::replication::{Config, Replica, Source};
 use foreshadow::types::{MacAddr, NodeIndex, PortNo, Timestamp};
 use foreshadow::wire::arp::Arp;
+use foreshadow::wire::ctnetlink;
 use foreshadow::wire::dhcp::Dhcp;
 use foreshadow::wire::ethernet::Header as EthernetHeader;
 use foreshadow::wire::liveness::LivenessProbe;
@@ -31,6 +32,7 @@ pub(crate) type Decoder = (&'static str, fn(&[u8]));
 pub(crate) const ALL: &[Decoder] = &[
     ("arp", arp),
     ("config_file", config_file),
+    ("ctnetlink", ctnetlink),
     ("dhcp", dhcp),
     ("ethernet", ethernet),
     ("lldp", lldp),
@@ -46,6 +48,24 @@ pub(crate) const ALL: &[Decoder] = &[
 
 /// The key of the corpus' probes.
 const KEY: Key = Key([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
+
+/// A datagram of conntrack: every connection that it tells can be asked for, and is read again as the same.
+pub(crate) fn ctnetlink(datagram: &[u8]) {
+    let read = |bytes: &[u8]| match ctnetlink::Messages::new(bytes).next() {
+        Some(Ok(ctnetlink::Message::Entry(entry))) => Some(entry.connection),
+        _ => None,
+    };
+    for message in ctnetlink::Messages::new(datagram) {
+        let Ok(ctnetlink::Message::Entry(entry)) = message else { continue };
+        let told = entry.connection;
+        for request in [ctnetlink::Request::Create(&told), ctnetlink::Request::Update(&told)] {
+            let mut bytes = Vec::new();
+            request.encode(1, &mut bytes);
+            let again = read(&bytes).expect("what was told can be asked for");
+            assert_eq!((again.flow, again.zone), (told.flow, told.zone));
+        }
+    }
+}
 
 /// A stream of messages, as a session reads it.
 pub(crate) fn openflow_frame(mut stream: &[u8]) {

@@ -1,6 +1,6 @@
 //! Client, server and two routers between them, each a namespace; the routers translate sources and drop what they do not know.
 
-#![allow(clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;

@@ -106,7 +106,7 @@ class Holder:
     def report(self, event):
         now = time.monotonic()
         broken = [p for p in self.peers if p.error or (p.waiting and now - p.since > PATIENCE_S)]
-        causes = sorted({p.error or "no progress" for p in broken})
+        causes = sorted({f"{p.kind}: {p.error or 'no progress'}" for p in broken})
         say(event=event, of=len(self.peers), broken=len(broken), causes=causes, longest_ms=round(self.longest * 1000))
         self.longest = 0.0
 

@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use nix::sys::socket::{LinkAddr, bind};
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::cli::parse_duration;
 
@@ -140,7 +140,10 @@ fn answer(listener: &TcpListener) {
 fn connect(address: Ipv4Addr, rate: u32, time: Duration, long: usize, log: &Path) -> anyhow::Result<()> {
     let mut held = Vec::new();
     for _ in 0..long {
-        held.push(TcpStream::connect((address, PORT_LONG)).context("a long connection")?);
+        let stream = TcpStream::connect((address, PORT_LONG)).context("a long connection")?;
+        // The server keeps its end: a reset is what ends it for the router.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+        held.push(stream);
     }
     let began = Instant::now();
     let threads: Vec<_> =

@@ -135,6 +135,7 @@ fn isolate() -> anyhow::Result<()> {
 
 fn measure(args: &ConntrackdArgs, ours: bool, folder: &Path, events: &mut f64) -> anyhow::Result<Figures> {
     let pair = Pair::start(ours, folder)?;
+    pair.until("begins with an empty kernel", |_| Ok(lab::live()? == 0))?;
     let (bytes, cpu) = (lab::mirror_bytes()?, pair.cpu_ns());
     let mut client: Process = lab::start_client(folder, args.rate, args.time, args.long)?;
     let opened: Opened = serde_json::from_str(&client.line()?).context("the client failed")?;
