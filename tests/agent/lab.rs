@@ -79,9 +79,11 @@ impl Lab {
         ));
     }
 
-    /// Power loss: the namespace is gone, with its kernel's table and its links.
+    /// Power loss: its links are gone, then its namespace with its kernel's table. The other way round the dying namespace
+    /// forwards for a moment without translation, and answers for the address that it translated to.
     pub fn lose(&mut self, router: u8) {
-        run(Command::new("ip").args(["netns", "del", &format!("r{router}")]));
+        let r = router;
+        shell(&format!("ip -n c link del c{r}; ip -n s link del s{r}; ip netns del r{r}"));
         // Links go a moment after their namespace.
         let there = || {
             let links = run(Command::new("ip").args(["-n", "c", "-br", "link"]));
