@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest: each may import those before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "types",
     "config",
     "plan",
