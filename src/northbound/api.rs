@@ -30,7 +30,7 @@ const DETAIL_EVENTS_MAX: usize = 50;
         (name = "ryu", description = "The topology as Ryu's clients expect it")
     ),
     paths(
-        topology, super::export::topology_yaml, routers, router, shadows, forecasts, shifts, health, super::events::events, super::paths::paths, super::stages::stages, super::metrics_text, openapi,
+        topology, super::export::topology_yaml, routers, router, shadows, forecasts, shifts, super::replication::replication, health, super::events::events, super::paths::paths, super::stages::stages, super::metrics_text, openapi,
         ryu::switches, ryu::switch, ryu::links, ryu::links_of, ryu::hosts, ryu::hosts_of
     ),
     components(schemas(Event))

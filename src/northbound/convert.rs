@@ -331,6 +331,7 @@ pub(super) fn health(view: &View) -> Health {
         ));
     }
     problems.extend(failover::problems(&view.failover));
+    problems.extend(super::replication::problems(view));
     problems.extend(view.differences.iter().cloned());
     let status = match (view.cycle, problems.is_empty()) {
         (0, _) => HealthStatus::Starting,

@@ -73,6 +73,7 @@ impl Collector for ViewCollector {
         decision_metrics(&mut out, &view)?;
         share_metrics(&mut out, &view)?;
         switch_metrics(&mut out, &view)?;
+        super::replication::metrics(&mut out, &view)?;
         session_metrics(&mut out, &view)?;
         failover::metrics(&mut out, &view.failover)
     }

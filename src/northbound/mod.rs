@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod model;
 mod paths;
 mod problem;
+mod replication;
 pub mod ryu;
 mod stages;
 #[cfg(test)]
@@ -137,6 +138,7 @@ pub fn router(state: NorthState) -> Router {
         .route("/api/v1/shadows", get(api::shadows))
         .route("/api/v1/forecasts", get(api::forecasts))
         .route("/api/v1/shifts", get(api::shifts))
+        .route("/api/v1/replication", get(replication::replication))
         .route("/api/v1/health", get(api::health))
         .route("/api/v1/events", get(events::events))
         .route("/v1.0/topology/switches", get(ryu::switches))

@@ -157,7 +157,19 @@ fn sample() -> View {
         routers: vec![decision("r1", 20.0, "r2", Some(forecast)), decision("r2", 0.0, "r1", None)],
         differences: vec!["link r1-r2 is declared and was not seen".into()],
         failover: crate::controller::view::FailoverView::default(),
-        replication: Vec::new(),
+        replication: vec![crate::controller::view::PairView {
+            owner: NodeId::new("r1"),
+            holder: NodeId::new("r1"),
+            keeper: NodeId::new("r2"),
+            state: "ready".into(),
+            problem: None,
+            held: 400,
+            copied: 400,
+            divergence: 0,
+            repaired: 3,
+            ends: 1_200,
+            compared_at: None,
+        }],
         cycles: crate::controller::view::Cycles { decided: 7, late: 0, last_us: 850 },
     }
 }
@@ -227,7 +239,9 @@ fn assert_no_null(path: &str, value: &Value) {
 
 #[tokio::test]
 async fn every_answer_is_held_by_a_snapshot() {
-    for name in ["topology", "routers", "routers/r1", "shadows", "forecasts", "shifts", "health", "events"] {
+    for name in
+        ["topology", "routers", "routers/r1", "shadows", "forecasts", "shifts", "replication", "health", "events"]
+    {
         let answer = get(&format!("/api/v1/{name}")).await;
         assert_eq!((answer.status, answer.kind.as_str()), (StatusCode::OK, "application/json"), "{name}");
         insta::assert_snapshot!(name.replace('/', "-"), serde_json::to_string_pretty(&answer.json()).expect("JSON"));
