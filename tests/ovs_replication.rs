@@ -149,7 +149,7 @@ fn ovs_copies_take_no_room() {
         let mut holder = Traffic::start(&fabric, "h1", &arguments);
         let opened = holder.ask("open 190 190", PATIENCE);
         assert_eq!((count(&opened, "opened"), count(&opened, "refused")), (120, 70), "{opened}");
-        wait_for("each to hold 60 of its own and 60 copies", PATIENCE, || {
+        let figures = wait_for("each to hold 60 of its own and 60 copies", PATIENCE, || {
             let (first, second) = (held(&fabric, "r1"), held(&fabric, "r2"));
             let copies = |held: &Held| held.copies.keys().cloned().collect::<BTreeSet<String>>();
             let right = first.own.len() == 60 && second.own.len() == 60;
@@ -161,8 +161,9 @@ fn ovs_copies_take_no_room() {
                 second.own.len(),
                 second.copies.len()
             );
-            if right && crosswise { Ok(println!("{figures}")) } else { Err(figures) }
+            if right && crosswise { Ok(figures) } else { Err(figures) }
         });
+        println!("{figures}");
         wait_for("the controller to count 60 at each", PATIENCE, || {
             let loads = loads(&controller)?;
             let occupied = |id: &str| number(&loads[id], "occupied");

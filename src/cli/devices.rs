@@ -11,9 +11,11 @@ use crate::southbound::p4runtime::Device;
 use crate::southbound::p4runtime::pipeline::{self, Pipeline};
 use crate::types::NodeId;
 
+type Mapped = (Arc<Mapping>, Arc<dyn Pipeline>);
+
 /// Reads the mapping files that the topology names, each once.
 pub(super) fn devices(topology: &Topology) -> Result<Vec<Device>, BadInput> {
-    let mut pipelines: BTreeMap<Option<PathBuf>, (Arc<Mapping>, Arc<dyn Pipeline>)> = BTreeMap::new();
+    let mut pipelines: BTreeMap<Option<PathBuf>, Mapped> = BTreeMap::new();
     let mut addresses: BTreeMap<&str, &NodeId> = BTreeMap::new();
     let mut problems: Vec<String> = Vec::new();
     let mut devices = Vec::new();

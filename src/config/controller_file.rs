@@ -141,11 +141,11 @@ fn read_failover(reader: &mut Reader<'_>, tree: &Tree) -> Option<FailoverSetting
 
 fn read_loop(reader: &mut Reader<'_>, tree: &Tree) -> Option<LoopSettings> {
     let fields = reader.object(tree, &schema::LOOP)?;
-    let mut settings = LoopSettings::default();
-    settings.failover = match fields.get("failover") {
+    let failover = match fields.get("failover") {
         None | Some(Tree { value: Value::Null, .. }) => FailoverSettings::default(),
         Some(tree) => read_failover(reader, tree)?,
     };
+    let mut settings = LoopSettings { failover, ..LoopSettings::default() };
     let policies = "predictive, reactive or static";
     if let Some(policy) = reader.parsed(fields.get("policy"), "policy", policies, PolicyKind::parse) {
         settings.policy = policy;

@@ -439,7 +439,7 @@ impl Failover {
         }
         let was_ready = self.states.get(&router).map_or(&[][..], |state| &state.ready);
         let ready = |shadow: &NodeIndex| observation.ready.contains(shadow) || was_ready.contains(shadow);
-        let fit = |shadow: &&NodeIndex| ready(*shadow) && self.fit(**shadow, seen, now);
+        let fit = |shadow: &&NodeIndex| ready(shadow) && self.fit(**shadow, seen, now);
         // The order is that of the switches' own failover: whom they turn to, state and traffic follow.
         self.order(router).iter().find(fit).copied()
     }

@@ -35,6 +35,9 @@ struct Shadow {
 /// Who a frame is for: a shadow's position, and whether it goes down to it.
 type Address = (usize, bool);
 
+/// When it arrives, which it is of all, where, and what.
+type Flight = (Timestamp, u64, Address, Vec<u8>);
+
 pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) random: ChaCha8Rng,
@@ -44,7 +47,7 @@ pub(crate) struct World {
     source: Source,
     epoch: u32,
     shadows: Vec<Shadow>,
-    air: BinaryHeap<Reverse<(Timestamp, u64, Address, Vec<u8>)>>,
+    air: BinaryHeap<Reverse<Flight>>,
     sent: u64,
     handles: Vec<Handle>,
     closed: Vec<Connection>,
