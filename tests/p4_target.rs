@@ -449,7 +449,7 @@ fn p4runtime_shell_writes_the_fabrics_program() {
     }
     let shown = shell(&Process::emulated(), "fabric", info, program);
     let counts = [
-        ("counter events", 7),
+        ("counter events", 13),
         ("Forward.ports", 1),
         ("Forward.routes", 2),
         ("Forward.choice", 1),

@@ -251,13 +251,16 @@ impl Controller {
                 }
             }
             Event::InstallFailed { datapath, generation, error } => {
-                let message = format!("plan {generation} was not taken: {error}");
-                if let Some(switch) = self.switches.get_mut(&datapath) {
-                    switch.last_error = Some(message.clone());
-                }
-                output.tell("plan-failed", self.name(datapath), message);
+                self.install_failed(datapath, format!("plan {generation} was not taken: {error}"), output);
             }
         }
+    }
+
+    fn install_failed(&mut self, datapath: DatapathId, message: String, output: &mut Output) {
+        if let Some(switch) = self.switches.get_mut(&datapath) {
+            switch.last_error = Some(message.clone());
+        }
+        output.tell("plan-failed", self.name(datapath), message);
     }
 
     fn session_event(&mut self, event: Event, now: Timestamp, output: &mut Output) {
