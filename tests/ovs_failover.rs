@@ -32,7 +32,7 @@ fn settings(replication_interval_ms: u64) -> Value {
     json!({
         "policy": "static",
         "replication_interval_ms": replication_interval_ms,
-        "failover": {"hold_down_ms": 2_000, "ramp_step_percent": 25},
+        "failover": {"probe_interval_ms": 200, "hold_down_ms": 2_000, "ramp_step_percent": 25},
     })
 }
 

@@ -77,6 +77,9 @@ impl Controller {
     /// one as the controller.
     pub(super) fn shadows(&self) -> Shadows {
         let chosen = self.chosen_shadows();
+        if self.settings.replication_interval_ms == 0 {
+            return chosen;
+        }
         let known = chosen.into_iter().map(|(router, shadows)| {
             let order = self.failures.phases.order(router);
             (router, if order.is_empty() { shadows } else { order.to_vec() })

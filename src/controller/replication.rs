@@ -23,8 +23,8 @@ const HURRY: Duration = Duration::from_millis(900);
 const STALE_INTERVALS: u32 = 6;
 /// A comparison that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Connections read cost the switches time: so many of them make comparisons an interval rarer.
-const ENTRIES_PER_INTERVAL: usize = 50_000;
+/// A dump keeps a switch from forwarding: for each connection read it is left alone for so long.
+const PAUSE_PER_ENTRY: Duration = Duration::from_micros(200);
 
 /// Who should hold an owner's connections, as the topology and the decisions have it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,9 +288,10 @@ impl Replication {
                 commands.push(Command::WriteConnections { datapath, owner, add, remove });
             }
         }
-        let rarer = u32::try_from(source.len() / ENTRIES_PER_INTERVAL).unwrap_or(u32::MAX);
-        let wait = if repairing { HURRY } else { self.interval.saturating_mul(rarer.saturating_add(1)) };
-        self.due.insert(owner, now + wait);
+        let wait = if repairing { HURRY } else { self.interval };
+        let read: usize = round.tables.values().map(Table::len).sum();
+        let rest = PAUSE_PER_ENTRY.saturating_mul(u32::try_from(read).unwrap_or(u32::MAX));
+        self.due.insert(owner, now + wait.max(rest));
         commands
     }
 }

@@ -12,7 +12,8 @@ use crate::fabric::{Controller, Kind, Traffic, Watch};
 pub fn connections_survive_the_loss_of_their_router(kind: Kind) {
     let mut spec = clos(kind);
     spec.set_routers("capacity_connections", 500).set_routers("threshold_available", 50);
-    let (fabric, controller) = start(&spec, json!({}));
+    let (fabric, controller) =
+        start(&spec, json!({"replication_interval_ms": 5_000, "failover": {"probe_interval_ms": 200}}));
     let mut watch = Watch::start(&fabric);
     let _servers = serve(&fabric, 1);
     let mut holders: Vec<Traffic> = HOSTS
