@@ -25,6 +25,12 @@ async fn p4_without_mirroring_the_shadow_knows_nothing() {
     scenario::nothing_without_mirroring(Lab::new(switches, wires).await).await;
 }
 
+#[tokio::test]
+async fn p4_retransmissions_are_refused_once() {
+    let (switches, wires) = Switch::emulated().await;
+    scenario::retransmissions_are_refused_once(Lab::new(switches, wires).await).await;
+}
+
 #[test]
 fn p4_real_tcp_survives_its_router() {
     isolated_on(&[Kind::Emulated], || {

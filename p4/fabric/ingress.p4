@@ -69,10 +69,17 @@ control Forward(inout headers_t hdr, inout metadata_t meta, inout standard_metad
                 meta.hit = 1;
                 enter();
             } else {
-                // A retransmitted opening packet is no further connection.
+                // A retransmitted opening packet is no further connection. Of two cells the older one makes room.
                 bit<64> cell;
-                bit<32> at = (meta.hash * 0xc2b2ae3d) >> 16;
+                bit<64> other;
+                bit<32> at = ((meta.hash * 0xc2b2ae3d) >> 16) & (REFUSALS - 2);
                 refusals.read(cell, at);
+                refusals.read(other, at + 1);
+                if (other[63:32] == meta.hash
+                    || cell[63:32] != meta.hash && meta.now - other[31:0] > meta.now - cell[31:0]) {
+                    cell = other;
+                    at = at + 1;
+                }
                 if (cell[63:32] != meta.hash || meta.now - cell[31:0] >= REFUSED_MS) {
                     events.count(EVENT_REFUSED);
                     if (meta.full == 1) {

@@ -9,7 +9,7 @@ register<tuple_t>(SLOTS) keys;
 register<slot_t>(SLOTS) states;
 // By the first slot of a region divided by 64, the smallest size of a region.
 register<bit<32>>(SLOTS / 64) occupied;
-// Refused connections by hash: the hash that was seen (32) and when (32).
+// Refused connections, two cells a hash: the hash that was seen (32) and when (32).
 register<bit<64>>(REFUSALS) refusals;
 // Number of records that were mirrored, by region as above.
 register<bit<32>>(SLOTS / 64) sequences;

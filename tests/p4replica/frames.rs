@@ -1,5 +1,6 @@
 //! TCP packets of one client, addressed to the owner of their connection.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use foreshadow::types::MacAddr;
@@ -27,6 +28,27 @@ pub fn down(client_port: u16, flags: u8) -> Vec<u8> {
 pub fn client_port(frame: &[u8]) -> u16 {
     let at = if frame[26..30] == CLIENT.octets() { 34 } else { 36 };
     u16::from_be_bytes([frame[at], frame[at + 1]])
+}
+
+/// Client ports whose connections have the same CRC-32 but for `mask` of its product with an odd constant.
+pub fn alike(factor: u32, mask: u32) -> (u16, u16) {
+    let mut seen = BTreeMap::new();
+    let product = |port: u16| crc32(&tuple(port)).wrapping_mul(factor) & mask;
+    let pair = (1024..u16::MAX).find_map(|port| seen.insert(product(port), port).map(|other| (other, port)));
+    pair.expect("some two of so many ports are alike")
+}
+
+/// As the data plane has it: addresses, ports, protocol.
+fn tuple(client_port: u16) -> Vec<u8> {
+    let mut tuple = [CLIENT.octets(), SERVER.octets()].concat();
+    tuple.extend([client_port.to_be_bytes(), SERVICE.to_be_bytes()].concat());
+    tuple.push(6);
+    tuple
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
 fn tcp(from: Ipv4Addr, to: Ipv4Addr, from_port: u16, to_port: u16, flags: u8) -> Vec<u8> {

@@ -9,7 +9,7 @@ use foreshadow::southbound::Event;
 use foreshadow::types::{MacAddr, NodeIndex};
 use foreshadow::wire::replication::fixed::{Record, RecordEvent};
 
-use super::frames::{ACK, FIN, SYN, client_port, down, up};
+use super::frames::{self, ACK, FIN, SYN, client_port, down, up};
 use super::hosts::{Talker, apart};
 use super::{INSIDE, Lab, MIRROR, OUTSIDE, OWNER, SHADOW, far, plan};
 
@@ -244,6 +244,22 @@ pub async fn replication(mut lab: Lab) {
     forgeries_are_refused(&mut lab).await;
     the_shadow_takes_over(&mut lab).await;
     the_owner_gets_it_back(&mut lab).await;
+    lab.stop().await;
+}
+
+/// Beyond capacity a retransmission is no further connection, though another one that is refused shares its cell.
+pub async fn retransmissions_are_refused_once(mut lab: Lab) {
+    lab.install(OWNER, plan(OWNER, 1, false)).await;
+    open(&mut lab, OWNER, FIRST..FIRST + 1).await;
+    let (first, second) = frames::alike(0xc2b2_ae3d, 0xffff_0000);
+    for _ in 0..5 {
+        for port in [first, second] {
+            lab.send(OWNER, INSIDE, &up(port, SYN)).await;
+        }
+    }
+    // Whatever the router takes after them, it has seen them.
+    pass(&mut lab, OWNER, &[(INSIDE, up(FIRST, ACK))]).await;
+    assert_eq!(lab.events(OWNER, REFUSED).await, 2, "ports {first} and {second}");
     lab.stop().await;
 }
 
