@@ -127,7 +127,11 @@ impl Controller {
     fn cycle_input(&self, now: Timestamp) -> CycleInput {
         let age_max = Duration::from_millis(self.settings.cycle_ms) * READING_AGE_CYCLES;
         let loads = self.telemetry.loads(now, age_max);
-        let mut input = CycleInput { down_links: self.down_links(), ..CycleInput::default() };
+        let mut input = CycleInput {
+            down_links: self.down_links(),
+            unfit_shadows: self.replication.unfit().collect(),
+            ..CycleInput::default()
+        };
         for switch in self.switches.values() {
             let index = switch.node.index;
             match switch.node.stage {

@@ -1,4 +1,4 @@
-//! Who keeps a copy of whose connections, and whether it is right (docs/REPLICATION.md, "Pairs").
+//! Who keeps a copy of whose connections, and whether it is right (docs/DATAPATH.md, "Replication").
 //!
 //! An *owner*'s connections are carried by their *holder*: the owner itself, or the shadow that stands in for it. Every
 //! other *keeper* should hold the same. Switches copy changes to one another by themselves; here the tables are compared
@@ -21,6 +21,8 @@ use crate::types::{DatapathId, NodeIndex, Timestamp};
 const HURRY: Duration = Duration::from_millis(900);
 /// Without a comparison for so many intervals nobody knows whether a keeper is right.
 const STALE_INTERVALS: u32 = 6;
+/// A copy that differs by more than one connection in so many is no good for a shadow that is to be given more.
+const UNFIT_PART: usize = 100;
 /// A comparison that takes longer is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A dump keeps a switch from forwarding: for each connection read it is left alone for so long.
@@ -48,6 +50,8 @@ pub(super) struct Pair {
     complete: bool,
     /// The last comparison found nothing that the one before had found already.
     equal: bool,
+    /// It was compared once, and not for a long time now.
+    lagging: bool,
     /// Differences of the last comparison.
     suspects: BTreeSet<ConnectionKey>,
     /// Connections at the holder and at the keeper, as of the last comparison.
@@ -65,7 +69,7 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn ready(&self) -> bool {
-        self.obstacle.is_none() && self.complete && self.equal
+        self.obstacle.is_none() && self.complete && self.equal && !self.lagging
     }
 
     /// In a word.
@@ -73,6 +77,7 @@ impl Pair {
         match self {
             Self { obstacle: Some(_), .. } => "impossible",
             Self { complete: false, .. } => "snapshot",
+            Self { lagging: true, .. } => "lagging",
             Self { equal: false, .. } => "repairing",
             _ => "ready",
         }
@@ -120,6 +125,17 @@ impl Replication {
             Some(group) if group.holder != owner => self.ready(owner, owner),
             _ => true,
         }
+    }
+
+    /// Shadows whose copies of these owners lag, or are wrong by too much. One that was never whole is not yet among them,
+    /// and who cannot ask the holder knows nothing against the keeper.
+    pub(super) fn unfit(&self) -> impl Iterator<Item = (NodeIndex, NodeIndex)> {
+        let unfit = self.pairs.iter().filter(|((owner, _), pair)| {
+            let behind = pair.lagging || !pair.equal && pair.divergence > pair.held / UNFIT_PART;
+            let asked = self.groups.get(owner).is_some_and(|group| group.readable);
+            asked && pair.obstacle.is_none() && pair.complete && behind
+        });
+        unfit.map(|(pair, _)| *pair)
     }
 
     /// By owner and keeper.
@@ -184,7 +200,7 @@ impl Replication {
         self.rounds.retain(|_, round| now.since(round.began) < PATIENCE);
         let stale = self.interval * STALE_INTERVALS + PATIENCE;
         for pair in self.pairs.values_mut() {
-            pair.equal &= pair.compared_at.is_some_and(|at| now.since(at) < stale);
+            pair.lagging = pair.compared_at.is_some_and(|at| now.since(at) >= stale);
         }
         let due: Vec<NodeIndex> = self
             .due
@@ -228,11 +244,7 @@ impl Replication {
                     let table = connections.into_iter().map(|connection| (connection.key(), connection)).collect();
                     round.tables.insert(node, table);
                 }
-                if !round.reading.is_empty() {
-                    return Vec::new();
-                }
-                let round = self.rounds.remove(&owner).expect("it was there above");
-                self.compare(owner, &round, now)
+                self.finish(owner, now)
             }
             Event::ConnectionEnded { ended, .. } => {
                 if let Some(connection) = ended.which {
@@ -242,7 +254,7 @@ impl Replication {
             }
             Event::ConnectionsFailed { owner, error, .. } => {
                 self.failed(owner, node, error);
-                Vec::new()
+                self.finish(owner, now)
             }
             _ => Vec::new(),
         }
@@ -264,12 +276,20 @@ impl Replication {
                 pair.error = Some(error.clone());
             }
         }
-        // The others are compared without it.
-        let Some(round) = self.rounds.get_mut(&owner) else { return };
-        round.reading.remove(&node);
-        if holder == Some(node) || round.reading.is_empty() {
+        // The others are compared without it; without the holder there is nothing to compare with.
+        if holder == Some(node) {
             self.rounds.remove(&owner);
+        } else if let Some(round) = self.rounds.get_mut(&owner) {
+            round.reading.remove(&node);
         }
+    }
+
+    /// Compares once everyone has answered.
+    fn finish(&mut self, owner: NodeIndex, now: Timestamp) -> Vec<Command> {
+        if self.rounds.get(&owner).is_none_or(|round| !round.reading.is_empty()) {
+            return Vec::new();
+        }
+        self.rounds.remove(&owner).map_or_else(Vec::new, |round| self.compare(owner, &round, now))
     }
 
     fn compare(&mut self, owner: NodeIndex, round: &Round, now: Timestamp) -> Vec<Command> {
@@ -329,3 +349,6 @@ impl Pair {
         (add, remove)
     }
 }
+
+#[cfg(test)]
+mod tests;

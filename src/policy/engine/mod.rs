@@ -38,6 +38,9 @@ pub struct CycleInput {
     pub routers: BTreeMap<NodeIndex, RouterInput>,
     /// Indices into [`Topology::links`] of those that are not up.
     pub down_links: BTreeSet<usize>,
+    /// Routers and shadows of theirs that are given nothing, because their copies of the connections lag or are wrong.
+    #[serde(default)]
+    pub unfit_shadows: BTreeSet<(NodeIndex, NodeIndex)>,
     /// Cumulative choices of each third-stage switch, as read ([`crate::southbound::Reading::chosen`]). A switch that did
     /// not answer is absent.
     pub chosen: BTreeMap<NodeIndex, BTreeMap<ServiceId, BTreeMap<NodeIndex, u64>>>,
@@ -239,7 +242,7 @@ impl Engine {
         let selections = self.select_shadows(input, &inputs);
         let mut decisions = Vec::with_capacity(self.routers.len());
         for (place, selection) in selections.iter().enumerate() {
-            let placement = self.shift(place, &inputs, &assessments, selection);
+            let placement = self.shift(place, &inputs, &assessments, selection, &input.unfit_shadows);
             decisions.push(self.decide(now, place, &inputs, &assessments, selection, &placement));
         }
         let mut outcome = CycleOutcome { decisions, ..CycleOutcome::default() };
@@ -388,9 +391,14 @@ impl Engine {
         inputs: &[RouterInput],
         assessments: &[Assessment],
         selection: &Selection,
+        unfit: &BTreeSet<(NodeIndex, NodeIndex)>,
     ) -> Placed {
         let shadows: Vec<usize> = selection.shadows.iter().map(|shadow| self.places[&shadow.router]).collect();
-        let headroom: Vec<f64> = shadows.iter().map(|shadow| self.headroom(*shadow, place, inputs)).collect();
+        let room = |shadow: &usize| match unfit.contains(&(self.routers[place].index, self.routers[*shadow].index)) {
+            true => 0.0,
+            false => self.headroom(*shadow, place, inputs),
+        };
+        let headroom: Vec<f64> = shadows.iter().map(room).collect();
         let held_back = inputs[place].held_back_percent;
         if inputs[place].in_service && self.states[place].returns {
             // Back in service: what its shadows took in its place was no shift to be restored slowly.

@@ -332,6 +332,24 @@ fn a_mirror_link_down_takes_the_shadow_away() {
 }
 
 #[test]
+fn a_shadow_with_a_bad_copy_is_given_nothing_and_stays_a_shadow() {
+    let mut engine = Engine::new(&fabric(&TRIO), &LoopSettings::default());
+    let mut full = input(&[Some(load(950.0, 45.0)), Some(load(100.0, 5.0)), Some(load(100.0, 5.0))]);
+    full.unfit_shadows.insert((NodeIndex(1), NodeIndex(2)));
+    let mut last = CycleOutcome::default();
+    for second in 1..=5 {
+        last = engine.cycle(Timestamp::from_secs(second), &full);
+    }
+    let decision = &last.decisions[0];
+    assert!(decision.shift_percent > 0.0, "{decision:?}");
+    let share = |name: &str| decision.shadows.iter().find(|shadow| shadow.router.as_str() == name).unwrap().share;
+    assert_eq!((share("router-2"), share("router-3")), (0.0, 1.0));
+    full.unfit_shadows.clear();
+    let decision = &engine.cycle(Timestamp::from_secs(6), &full).decisions[0];
+    assert!(decision.shadows.iter().all(|shadow| shadow.share > 0.0), "{:?}", decision.shadows);
+}
+
+#[test]
 fn nothing_changes_while_nothing_changes_and_adopted_slots_stay() {
     let all = input(&[Some(load(300.0, 15.0)), Some(load(200.0, 10.0)), Some(load(100.0, 5.0))]);
     let mut engine = Engine::new(&fabric(&TRIO), &LoopSettings::default());
