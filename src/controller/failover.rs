@@ -161,6 +161,7 @@ impl Controller {
                     (false, false) => None,
                 },
                 missed: signs.missed,
+                silent: signs.silent,
                 ready: self.ready_shadows(index, &shadows),
                 state_back: self.is_back(index),
                 shadows,

@@ -8,6 +8,7 @@ use crate::config::Stage;
 use crate::network::build::{Fabric, Local, datapath_plan, free_ports};
 use crate::network::paths::{Paths, Shadows};
 use crate::plan::{Choice, DatapathPlan};
+use crate::policy::decision::RouterDecision;
 use crate::policy::engine::{CycleOutcome, SlotAssignment};
 use crate::southbound::Command;
 use crate::types::{DatapathId, NodeIndex, PortNo, ServiceId, Timestamp};
@@ -87,17 +88,21 @@ impl Controller {
         known.collect()
     }
 
-    /// Shadows as they were chosen in the last cycle, best first.
+    /// Shadows as they were chosen in the last cycle. The order is by what does not waver: few risks in common, the nearest.
+    /// Switches hold it, and a controller that restarts finds the same.
     pub(super) fn chosen_shadows(&self) -> Shadows {
-        let index = |id| self.topology.node(id).map(|node| node.index);
-        self.outcome
-            .decisions
-            .iter()
-            .filter_map(|decision| {
-                let shadows = decision.shadows.iter().filter_map(|shadow| index(&shadow.router)).collect();
-                Some((index(&decision.router)?, shadows))
-            })
-            .collect()
+        let ordered = |decision: &RouterDecision| {
+            let router = self.topology.node(&decision.router)?;
+            let known = decision.shadows.iter().filter_map(|shadow| {
+                let node = self.topology.node(&shadow.router)?;
+                let shared = node.risk_groups.iter().filter(|risk| router.risk_groups.contains(risk)).count();
+                Some((shared, shadow.latency_us, node.index))
+            });
+            let mut known: Vec<_> = known.collect();
+            known.sort_unstable();
+            Some((router.index, known.into_iter().map(|(_, _, index)| index).collect()))
+        };
+        self.outcome.decisions.iter().filter_map(ordered).collect()
     }
 
     /// Ports of a switch that no link takes: hosts can be behind them.

@@ -19,6 +19,8 @@ mod tests;
 
 /// With its session gone a router is given up after so many unanswered probes: two signs that do not depend on each other.
 pub const SESSION_MISSES: u32 = 2;
+/// A router whose session goes on answering is busy rather than hung: it is given so many times as many probes.
+pub const BUSY_FACTOR: u32 = 10;
 /// Failures that lie closer together than this make the wait before a return longer.
 pub const REPEAT_WITHIN: Duration = Duration::from_secs(600);
 /// The wait doubles so often at the most.
@@ -50,6 +52,8 @@ pub struct Observation {
     pub answers: Option<Way>,
     /// Probes over all its links that went unanswered in a row.
     pub missed: u32,
+    /// Those among them that were sent after its session last said anything.
+    pub silent: u32,
     /// Its shadows, best first, as they were chosen.
     pub shadows: Vec<NodeIndex>,
     /// Those among them that hold a full copy of its connections.
@@ -174,6 +178,8 @@ struct State {
     phase: Phase,
     /// Shadows in the order in which they stand in; kept as it was while the router is failed.
     order: Vec<NodeIndex>,
+    /// Its first shadows, and when they were chosen.
+    first: Option<(Timestamp, Vec<NodeIndex>)>,
     /// Those that held a full copy when the router was last sound: who is gone can confirm nothing any more.
     ready: Vec<NodeIndex>,
     failures: u32,
@@ -263,13 +269,10 @@ impl Failover {
             return Some(Cause::LinksDown);
         }
         match seen.answers {
-            Some(Way::Returned) if seen.missed >= self.settings.probe_misses => {
-                Some(if seen.connected { Cause::ProbesMissed } else { Cause::SessionAndProbes })
+            Some(Way::Returned) if !seen.connected && seen.missed >= SESSION_MISSES.min(self.settings.probe_misses) => {
+                Some(Cause::SessionAndProbes)
             }
-            Some(Way::Returned) if !seen.connected && seen.missed >= SESSION_MISSES => Some(Cause::SessionAndProbes),
-            Some(Way::HandedUp) if seen.connected && seen.missed >= self.settings.probe_misses => {
-                Some(Cause::ProbesMissed)
-            }
+            Some(_) if seen.connected && self.hangs(seen) => Some(Cause::ProbesMissed),
             Some(Way::HandedUp) if gone_for(self.settings.session_grace_ms) => Some(Cause::SessionLost),
             // Without a session LLDP says nothing: nobody could send it.
             _ if seen.connected && seen.lldp_silent && (seen.answers.is_none() || seen.missed > 0) => {
@@ -277,6 +280,12 @@ impl Failover {
             }
             _ => None,
         }
+    }
+
+    /// Probes go unanswered, and so does its session; or nothing but its session has answered for long.
+    fn hangs(&self, seen: &Observation) -> bool {
+        let limit = self.settings.probe_misses;
+        seen.silent >= limit || seen.missed >= limit.saturating_mul(BUSY_FACTOR)
     }
 
     /// It could serve again.
@@ -313,7 +322,7 @@ impl Failover {
                 self.notice(*router, observation, name, now, &mut step);
             }
         }
-        self.reorder(seen);
+        self.reorder(seen, now);
         for router in &routers {
             if let Some(observation) = seen.get(router) {
                 self.place(*router, observation, seen, name, now, &mut step);

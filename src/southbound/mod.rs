@@ -151,6 +151,8 @@ pub enum Command {
     Install { datapath: DatapathId, generation: Generation, plan: Box<DatapathPlan> },
     /// Read the counters once; answered by one [`Event::Reading`].
     Collect { datapath: DatapathId },
+    /// Ask at once for a sign of life of the session, unless one is awaited already; answered by [`Event::RoundTrip`].
+    Echo { datapath: DatapathId },
     /// Reads what the switch holds of an owner's connections; answered by [`Event::Connections`].
     ReadConnections { datapath: DatapathId, owner: NodeIndex },
     /// Adds and removes connections of an owner; answered by [`Event::ConnectionsWritten`].
@@ -183,6 +185,7 @@ impl Command {
         match self {
             Self::Install { datapath, .. }
             | Self::Collect { datapath }
+            | Self::Echo { datapath }
             | Self::ReadConnections { datapath, .. }
             | Self::WriteConnections { datapath, .. }
             | Self::ReplayConnections { datapath, .. }
@@ -203,7 +206,11 @@ impl Command {
             | Self::ReplayConnections { owner, .. }
             | Self::DigestConnections { owner, .. }
             | Self::SweepCopies { owner, .. } => Some(*owner),
-            Self::Install { .. } | Self::Collect { .. } | Self::PacketOut { .. } | Self::Flood { .. } => None,
+            Self::Install { .. }
+            | Self::Collect { .. }
+            | Self::Echo { .. }
+            | Self::PacketOut { .. }
+            | Self::Flood { .. } => None,
         }
     }
 }

@@ -66,6 +66,7 @@ struct Watched {
     /// Unanswered rounds, oldest first.
     rounds: VecDeque<Round>,
     missed: u32,
+    silent: u32,
     returned: bool,
     handed_up: bool,
     last_sent_answered: Timestamp,
@@ -112,6 +113,7 @@ impl Watched {
             session: false,
             rounds: VecDeque::new(),
             missed: 0,
+            silent: 0,
             returned: false,
             handed_up: false,
             last_sent_answered: Timestamp::default(),
@@ -129,6 +131,8 @@ pub struct Signs {
     pub handed_up: bool,
     /// Rounds in a row without an answer.
     pub missed: u32,
+    /// Those among them that began after the router's own session last said anything.
+    pub silent: u32,
     pub round_trip_us: Option<u64>,
 }
 
@@ -191,6 +195,7 @@ impl Liveness {
             returned: watched.returned,
             handed_up: watched.handed_up,
             missed: watched.missed,
+            silent: watched.silent,
             round_trip_us: watched.round_trip_us,
         })
     }
@@ -264,6 +269,10 @@ impl Liveness {
             self.judge(router, now);
             let Some(watched) = self.routers.get_mut(&router) else { continue };
             let pause = if watched.session { self.interval } else { self.interval / HURRY };
+            // Busy, or hung? Its session can tell.
+            if watched.missed > 0 && watched.session {
+                commands.push(Command::Echo { datapath: watched.datapath });
+            }
             let vias = take_turns(watched);
             for via in &vias {
                 let probe = LivenessProbe { router, datapath: via.datapath, port: via.port, sent: now };
@@ -288,11 +297,16 @@ impl Liveness {
         let Some(watched) = self.routers.get(&router) else { return };
         let over =
             |round: &&Round| round.patience <= now && round.vias.iter().any(|via| self.proven(router, via, round));
-        let missed = u32::try_from(watched.rounds.iter().filter(over).count()).unwrap_or(u32::MAX);
+        let heard = self.heard.get(&watched.datapath).copied().unwrap_or_default();
+        let (mut missed, mut silent) = (0_u32, 0_u32);
+        for round in watched.rounds.iter().filter(over) {
+            missed += 1;
+            silent += u32::from(round.sent > heard);
+        }
         let Some(watched) = self.routers.get_mut(&router) else { return };
         self.counts.missed_rounds += u64::from(missed.saturating_sub(watched.missed));
-        self.changed |= missed != watched.missed;
-        watched.missed = missed;
+        self.changed |= (missed, silent) != (watched.missed, watched.silent);
+        (watched.missed, watched.silent) = (missed, silent);
     }
 
     /// Whether the way through this neighbour works, and the controller has heard what came by it since this round.
@@ -330,7 +344,7 @@ impl Liveness {
         self.changed |= again;
         watched.returned |= back;
         watched.handed_up |= handed_up;
-        watched.missed = 0;
+        (watched.missed, watched.silent) = (0, 0);
         watched.last_sent_answered = watched.last_sent_answered.max(probe.sent);
         watched.round_trip_us = Some(u64::try_from(now.since(probe.sent).as_micros()).unwrap_or(u64::MAX));
         // Whoever answers this one lived through all that came before.

@@ -19,6 +19,8 @@ struct World {
     dead: BTreeSet<NodeIndex>,
     hung: BTreeSet<NodeIndex>,
     handing_up: BTreeSet<NodeIndex>,
+    /// Routers whose sessions answer nothing.
+    mute: BTreeSet<NodeIndex>,
     /// Answers that are dropped, by their number.
     lost: Box<dyn Fn(u64) -> bool>,
     answers: u64,
@@ -36,7 +38,8 @@ impl World {
         liveness.set_vias(vias.collect(), now);
         routers.iter().for_each(|router| liveness.session(datapath(*router), true, now));
         let (dead, hung, handing_up) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { liveness, now, dead, hung, handing_up, lost: Box::new(|_| false), answers: 0 }
+        let mute = BTreeSet::new();
+        Self { liveness, now, dead, hung, handing_up, mute, lost: Box::new(|_| false), answers: 0 }
     }
 
     fn run(&mut self, ms: u64) {
@@ -51,6 +54,13 @@ impl World {
     }
 
     fn carry(&mut self, command: Command) {
+        if let Command::Echo { datapath: at } = command {
+            let router = ROUTERS.into_iter().find(|router| datapath(*router) == at).expect("one of three");
+            if !self.mute.contains(&router) {
+                self.liveness.heard(at, self.now);
+            }
+            return;
+        }
         let Command::PacketOut { datapath: from, port, data } = command else { panic!("{command:?}") };
         let probe = LivenessProbe::decode(&data, KEY).expect("it is ours");
         let neighbour = NEAR.into_iter().find(|near| datapath(*near) == from).expect("one of two");
@@ -81,6 +91,19 @@ fn a_dead_router_misses_a_round_an_interval_and_the_others_none() {
     world.dead.clear();
     world.run(250);
     assert_eq!(world.missed(), [0, 0, 0]);
+}
+
+#[test]
+fn the_session_of_a_router_that_misses_rounds_is_asked_whether_it_is_busy_or_hangs() {
+    let mut world = World::new(&ROUTERS);
+    world.run(1_000);
+    world.dead.extend([ROUTERS[0], ROUTERS[1]]);
+    world.mute.insert(ROUTERS[1]);
+    world.run(2_001);
+    let signs = ROUTERS.map(|router| (world.liveness.signs(router).missed, world.liveness.signs(router).silent));
+    assert_eq!(signs[2], (0, 0));
+    assert!(signs[0].0 >= 8 && signs[0].1 <= 1, "its session answers: {:?}", signs[0]);
+    assert!(signs[1].0 >= 8 && signs[1].1 == signs[1].0, "nothing answers: {:?}", signs[1]);
 }
 
 #[test]

@@ -86,7 +86,8 @@ fn what_is_seen_and_whether_it_is_a_failure() {
     let lately = Timestamp(now.0 - 400_000);
     let gone = Observation { connected: false, session_since: lately, ..sound() };
     let handed = |seen: &Observation| Observation { answers: Some(Way::HandedUp), ..seen.clone() };
-    let missed = |seen: &Observation, missed| Observation { missed, ..seen.clone() };
+    let missed = |seen: &Observation, missed| Observation { missed, silent: missed, ..seen.clone() };
+    let busy = |seen: &Observation, missed| Observation { missed, silent: 2, ..seen.clone() };
     let silent = Observation { lldp_silent: true, ..sound() };
     let never = |seen: &Observation| Observation { answers: None, ..seen.clone() };
     let table = [
@@ -95,6 +96,8 @@ fn what_is_seen_and_whether_it_is_a_failure() {
         ("one probe was lost", missed(&sound(), 1), None),
         ("two probes were lost", missed(&sound(), 2), None),
         ("three probes were lost", missed(&sound(), 3), Some(Cause::ProbesMissed)),
+        ("probes are lost, its session answers", busy(&sound(), 29), None),
+        ("for long nothing but its session answers", busy(&sound(), 30), Some(Cause::ProbesMissed)),
         ("the session alone is gone", gone.clone(), None),
         ("the session is gone for long", Observation { session_since: Timestamp(0), ..gone.clone() }, None),
         ("session and one probe", missed(&gone, 1), None),
@@ -130,7 +133,7 @@ fn the_first_ready_and_fit_shadow_stands_in() {
     for (ready, fit, expected) in table {
         let mut world = World::with_ready(ready);
         for shadow in [FIRST, SECOND, THIRD].into_iter().filter(|shadow| !fit.contains(shadow)) {
-            world.see(shadow, |seen| seen.missed = 3);
+            world.see(shadow, |seen| (seen.missed, seen.silent) = (3, 3));
         }
         let step = world.lose(OWNER);
         assert!(step.changed);
@@ -270,16 +273,30 @@ fn a_stand_in_that_fails_while_state_comes_back_is_replaced() {
 fn the_order_is_steady_and_the_failed_come_last() {
     let mut world = World::new();
     assert_eq!(world.failover.order(OWNER), [FIRST, SECOND, THIRD]);
-    world.see(OWNER, |seen| seen.shadows.reverse());
-    assert_eq!(world.failover.order(OWNER), [FIRST, SECOND, THIRD], "scores waver");
     world.see(OWNER, |seen| seen.ready = vec![THIRD]);
     assert_eq!(world.failover.order(OWNER), [FIRST, SECOND, THIRD], "comparisons waver");
-    let mut world = World::with_ready(&[THIRD, SECOND]);
+    world.lose(FIRST);
     assert_eq!(world.failover.order(OWNER), [SECOND, THIRD, FIRST]);
-    world.lose(SECOND);
+    world.lose(OWNER);
+    world.see(OWNER, |seen| seen.shadows.clear());
+    assert_eq!(world.failover.order(OWNER), [SECOND, THIRD, FIRST], "who has failed keeps its shadows");
+}
+
+#[test]
+fn without_a_copy_a_shadow_comes_last_but_not_at_the_very_beginning() {
+    let mut world = World::with_ready(&[THIRD]);
+    world.after(29_999);
+    assert_eq!(world.failover.order(OWNER), [FIRST, SECOND, THIRD], "their first copies are under way");
+    world.after(1);
     assert_eq!(world.failover.order(OWNER), [THIRD, FIRST, SECOND]);
-    world.see(OWNER, |seen| seen.shadows = vec![SECOND, FIRST]);
-    assert_eq!(world.failover.order(OWNER), [FIRST, SECOND]);
+    world.see(OWNER, |seen| seen.ready = vec![FIRST, SECOND, THIRD]);
+    assert_eq!(world.failover.order(OWNER), [FIRST, SECOND, THIRD], "the order that a restarted controller finds");
+    world.see(OWNER, |seen| (seen.shadows, seen.ready) = (vec![FIRST, THIRD], vec![FIRST, THIRD]));
+    world.see(THIRD, |seen| seen.shadows = vec![FIRST]);
+    world.after(60_000);
+    world.failover.states.get_mut(&OWNER).expect("one of four").ready.retain(|shadow| *shadow != SECOND);
+    world.see(OWNER, |seen| seen.shadows = vec![FIRST, SECOND, THIRD]);
+    assert_eq!(world.failover.order(OWNER), [FIRST, THIRD, SECOND], "a new one waits for its copy");
 }
 
 #[test]

@@ -241,6 +241,7 @@ impl SwitchAgent {
                 // Nothing is known of the switch's purpose yet, so there is nothing to ask it.
                 None => self.events.push_back(Event::Reading { datapath, reading: Reading::default() }),
             },
+            Command::Echo { .. } => self.session.ask_echo(now),
             Command::PacketOut { port, data, .. } => {
                 self.packet_out(port::CONTROLLER, vec![Action::output(port)], data);
             }

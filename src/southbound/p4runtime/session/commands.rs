@@ -26,6 +26,10 @@ impl P4Session {
                 // Nothing is known of the switch's purpose yet, or it runs what nobody here can read.
                 _ => self.events.push_back(Event::Reading { datapath, reading: Reading::default() }),
             },
+            Command::Echo { .. } => {
+                self.echo_due = now;
+                self.ask_echo(now);
+            }
             Command::ReplayConnections { owner, shadow, .. } => self.errand(Errand::Replay { owner, shadow }),
             Command::DigestConnections { owner, .. } => self.errand(Errand::Digest { owner }),
             Command::SweepCopies { owner, purge: false, .. } => self.errand(Errand::Doubt { owner }),
