@@ -88,7 +88,7 @@ fn take(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder) {
 }
 
 fn copied(router: &RouterPlan, owner: NodeIndex, state: u16) -> LearnAction {
-    let mut specs = router::key();
+    let mut specs = router::entry();
     specs.push(LearnSpec::load_value(Subfield::whole(Field::Reg(reg::STATE)), state));
     specs.push(LearnSpec::load_value(Subfield::whole(Field::Reg(reg::ROUTER)), owner.0));
     specs.push(LearnSpec::load_value(Subfield::whole(Field::Reg(reg::COPIED)), 1_u8));
@@ -231,7 +231,7 @@ pub(super) fn write_connection(
     let RolePlan::Router(router) = &plan.role else { return None };
     let own = owner == plan.index;
     let ports = u32::from(connection.client_port) << 16 | u32::from(connection.server_port);
-    let matching = Match::any()
+    let matching = protocol(connection.protocol)
         .with(Field::Reg(reg::CLIENT), connection.client.to_bits())
         .with(Field::Reg(reg::SERVER), connection.server.to_bits())
         .with(Field::Reg(reg::PORTS), ports)
@@ -243,10 +243,8 @@ pub(super) fn write_connection(
     } else {
         actions.push(load(reg::COPIED, 1));
     }
-    let mut matching = matching;
-    if connection.protocol == TCP && add {
+    if connection.protocol == TCP {
         // Open vSwitch takes the action in an entry for TCP alone, though it learns it in any (BAD_ACTION, 2/10).
-        matching = matching.with(Field::EthType, super::build::ETH_IPV4).with(Field::IpProto, TCP);
         actions.push(Action::FinTimeout { fin_idle_timeout: router.closing_timeout_s, fin_hard_timeout: 0 });
     }
     let full = if own { router.idle_timeout_s } else { copy_timeout(router) };
@@ -269,4 +267,112 @@ pub(super) fn write_connection(
         matching,
         instructions: if add { apply(actions) } else { Vec::new() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::PortNo;
+    use crate::wire::openflow::LearnTarget;
+
+    const OWN: NodeIndex = NodeIndex(2);
+    const OTHER: NodeIndex = NodeIndex(3);
+
+    fn plan() -> DatapathPlan {
+        let ports = vec![PortNo(9)];
+        let router = RouterPlan {
+            capacity_connections: 50,
+            idle_timeout_s: 300,
+            closing_timeout_s: 2,
+            half_open_timeout_s: 20,
+            inside_ports: vec![PortNo(1)],
+            outside_ports: vec![PortNo(2)],
+            stands_in_for: vec![OTHER],
+            hosts: Vec::new(),
+            destinations: Vec::new(),
+            mirrors: Default::default(),
+            replicas: [(OWN, ports.clone()), (OTHER, ports)].into(),
+        };
+        DatapathPlan {
+            index: OWN,
+            edge_ports: Vec::new(),
+            mirror_ports: vec![PortNo(9)],
+            gateways: Vec::new(),
+            attached: Vec::new(),
+            next_hops: Default::default(),
+            role: RolePlan::Router(router),
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Connection> {
+        [TCP, super::super::build::UDP, super::super::build::ICMP].into_iter().flat_map(|protocol| {
+            [(true, false), (true, true), (false, false)].into_iter().filter_map(move |(established, closing)| {
+                let ports = if protocol == super::super::build::ICMP { (0, 0) } else { (40_000, 443) };
+                (protocol == TCP || (established && !closing)).then_some(Connection {
+                    client: Ipv4Addr::new(10, 1, 0, 10),
+                    server: Ipv4Addr::new(198, 51, 100, 10),
+                    client_port: ports.0,
+                    server_port: ports.1,
+                    protocol,
+                    established,
+                    closing,
+                    copy: false,
+                })
+            })
+        })
+    }
+
+    /// What the switch says of an entry that was written.
+    fn stats(entry: FlowMod) -> FlowStats {
+        FlowStats {
+            table_id: entry.table_id,
+            priority: entry.priority,
+            idle_timeout: entry.idle_timeout,
+            hard_timeout: entry.hard_timeout,
+            flags: entry.flags,
+            cookie: entry.cookie,
+            matching: entry.matching,
+            instructions: entry.instructions,
+            duration_sec: 1,
+            duration_nsec: 0,
+            packet_count: 0,
+            byte_count: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_as_it_was() {
+        let plan = plan();
+        for (owner, connection) in [OWN, OTHER].into_iter().flat_map(|owner| all().map(move |it| (owner, it))) {
+            let entry = write_connection(&plan, owner, &connection, true).expect("it is a router");
+            let expected = Connection { copy: owner != OWN, ..connection };
+            assert_eq!(connections(&plan, owner, &[stats(entry.clone())]), [expected]);
+            let other = if owner == OWN { OTHER } else { OWN };
+            assert_eq!(connections(&plan, other, &[stats(entry)]), [], "another's");
+        }
+    }
+
+    #[test]
+    fn what_is_written_takes_the_place_of_what_was_learned() {
+        let plan = plan();
+        let RolePlan::Router(router) = &plan.role else { unreachable!() };
+        let learned = [
+            (OWN, router::connection(router, 0, 0, STATE_ESTABLISHED)),
+            (OTHER, copied(router, OTHER, STATE_ESTABLISHED)),
+        ];
+        for ((owner, learn), connection) in learned.iter().flat_map(|learned| all().map(move |it| (learned, it))) {
+            let target = |spec: &LearnSpec| match spec.target {
+                LearnTarget::Match { field, .. } => Some(field),
+                LearnTarget::Load { .. } | LearnTarget::Output => None,
+            };
+            let mut matched: Vec<Field> = learn.specs.iter().filter_map(target).collect();
+            matched.sort();
+            let written = write_connection(&plan, *owner, &connection, true).expect("it is a router");
+            let mut fields: Vec<Field> = written.matching.fields.iter().map(|field| field.field).collect();
+            fields.sort();
+            assert_eq!((fields, written.table_id, written.priority), (matched, learn.table, learn.priority));
+            let removed = write_connection(&plan, *owner, &connection, false).expect("it is a router");
+            assert_eq!(removed.matching, written.matching);
+        }
+    }
 }

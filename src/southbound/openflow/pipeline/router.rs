@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{
-    Builder, ICMP, TCP, UDP, apply, apply_then, bucket_on_group, copy, destination, drop, go_to, ipv4, load, protocol,
-    register, set_mac, towards,
+    Builder, ETH_IPV4, ICMP, TCP, UDP, apply, apply_then, bucket_on_group, copy, destination, drop, go_to, ipv4, load,
+    protocol, register, set_mac, towards,
 };
 use super::replication::{self, Change};
 use super::{cookie, edge, group, hops, liveness, priority, reg, table};
@@ -75,7 +75,7 @@ fn directions(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder) {
     let sides = [(UP, &router.inside_ports), (DOWN, &router.outside_ports)];
     for (direction, ports) in sides {
         for port in ports {
-            let from = edge::from(*port).with(Field::EthType, super::build::ETH_IPV4);
+            let from = edge::from(*port).with(Field::EthType, ETH_IPV4);
             let go = apply_then(vec![load(reg::DIRECTION, direction)], table::OWNER);
             builder.flow(table::CLASSIFY, priority::FABRIC, from, go);
         }
@@ -145,7 +145,7 @@ fn decide(builder: &mut Builder) {
     for state in [STATE_OPENING, STATE_ESTABLISHED] {
         let known = register(reg::STATE, state);
         builder.flow(table::DECIDE, priority::ANY, known.clone(), go_to(table::ROUTE_SOURCE));
-        let tcp = known.with(Field::EthType, super::build::ETH_IPV4).with(Field::IpProto, TCP);
+        let tcp = known.with(Field::EthType, ETH_IPV4).with(Field::IpProto, TCP);
         let look_up = vec![Action::resubmit(table::CLOSING)];
         builder.flow(table::DECIDE, priority::PROTOCOL, tcp, apply_then(look_up, table::PROGRESS));
     }
@@ -271,7 +271,7 @@ fn numbered(limits: Vec<u32>) -> impl Iterator<Item = (u16, u32)> {
 
 /// The entry of a connection.
 pub(super) fn connection(router: &RouterPlan, shard: u16, incarnation: u16, state: u16) -> LearnAction {
-    let mut specs = key();
+    let mut specs = entry();
     specs.push(LearnSpec::load_value(Subfield::whole(Field::Reg(reg::STATE)), state));
     for kept in [reg::ROUTER, reg::REMEMBERED].map(|number| Subfield::whole(Field::Reg(number))) {
         specs.push(LearnSpec::load_field(kept, kept));
@@ -291,6 +291,13 @@ pub(super) fn connection(router: &RouterPlan, shard: u16, incarnation: u16, stat
         result: None,
         specs,
     }
+}
+
+/// What an entry of the table of connections matches. The protocol stands in it twice: an entry that the controller writes
+/// has to name it in the packet too, and both have to be one entry.
+pub(super) fn entry() -> Vec<LearnSpec> {
+    let packet = [LearnSpec::match_value(Field::EthType, ETH_IPV4), LearnSpec::match_same(Field::IpProto)];
+    packet.into_iter().chain(key()).collect()
 }
 
 pub(super) fn key() -> Vec<LearnSpec> {
