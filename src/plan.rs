@@ -131,6 +131,17 @@ pub struct RouterPlan {
     /// Mirror ports from which copies of an owner's connections are taken.
     #[serde(default)]
     pub replicas: BTreeMap<NodeIndex, Vec<PortNo>>,
+    /// Static NAT: by owner (this router, and those it stands in for), the address that stands for each host outside. An
+    /// owner that is not named translates nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub translations: BTreeMap<NodeIndex, Vec<Translation>>,
+}
+
+/// One host's address behind the first stage, and the one that stands for it outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Translation {
+    pub inside: Ipv4Addr,
+    pub outside: Ipv4Addr,
 }
 
 /// Where changes are copied to.

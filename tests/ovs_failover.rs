@@ -10,8 +10,9 @@ mod fabric;
 
 use std::time::{Duration, Instant};
 
-use acceptance::{HOSTS, PATIENCE, SERVERS, clos, count, long_form, number, serve, start};
-use fabric::{Controller, Fabric, Kind, Spec, Traffic, isolated_on, wait_for};
+use acceptance::flight::{Flight, copied, failover, phase};
+use acceptance::{clos, long_form, serve, start};
+use fabric::{Controller, Fabric, Kind, Spec, Traffic, isolated_on};
 use serde_json::{Value, json};
 
 const KIND: Kind = Kind::OpenVSwitch;
@@ -34,63 +35,6 @@ fn settings(replication_interval_ms: u64) -> Value {
         "replication_interval_ms": replication_interval_ms,
         "failover": {"probe_interval_ms": 200, "hold_down_ms": 2_000, "ramp_step_percent": 25},
     })
-}
-
-/// Load from three hosts.
-struct Flight {
-    traffic: Vec<Traffic>,
-}
-
-impl Flight {
-    fn start(fabric: &Fabric) -> Self {
-        let client = |(place, host): (usize, &&str)| {
-            Traffic::start(fabric, host, &["flight", "--to", &format!("{}:7000", SERVERS[place % 2].1)])
-        };
-        Self { traffic: HOSTS.iter().enumerate().map(client).collect() }
-    }
-
-    fn all(&mut self, command: &str) -> Vec<Value> {
-        self.traffic.iter_mut().for_each(|traffic| traffic.tell(command));
-        let kind = command.split(' ').next().unwrap();
-        self.traffic.iter_mut().map(|traffic| traffic.until(kind, Duration::from_secs(60)).pop().unwrap()).collect()
-    }
-
-    fn open(&mut self, connections: u64) {
-        let each = connections / HOSTS.len() as u64;
-        let opened = self.all(&format!("open {each}"));
-        assert!(opened.iter().all(|opened| count(opened, "refused") == 0), "{opened:?}");
-    }
-
-    /// Connections that were reset or stood still, and the longest exchange in milliseconds.
-    fn check(&mut self) -> (u64, f64) {
-        let checked = self.all("check");
-        let broken =
-            checked.iter().map(|one| count(one, "resets") + count(one, "stalls") + count(one, "other")).sum::<u64>();
-        let longest = checked.iter().map(|one| number(one, "longest_ms")).fold(0.0, f64::max);
-        (broken, longest)
-    }
-}
-
-fn failover(controller: &Controller, router: &str) -> Result<Value, String> {
-    Ok(controller.rest.get(&format!("/api/v1/routers/{router}"))?["failover"].clone())
-}
-
-fn phase(controller: &Controller, router: &str, wanted: &str) {
-    wait_for(&format!("{router} {wanted}"), Duration::from_secs(60), || {
-        let state = failover(controller, router)?;
-        if state["phase"] == wanted { Ok(()) } else { Err(state.to_string()) }
-    });
-}
-
-/// Whoever would stand in holds a copy of every connection.
-fn copied(controller: &Controller, spec: &Spec) {
-    for router in spec.routers() {
-        wait_for(&format!("copies of {router}'s connections"), PATIENCE, || {
-            let state = failover(controller, &router)?;
-            let ready = state["ready"].as_array().map_or(0, Vec::len);
-            if ready == 3 { Ok(()) } else { Err(state.to_string()) }
-        });
-    }
 }
 
 struct World {

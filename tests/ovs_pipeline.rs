@@ -113,6 +113,7 @@ fn plans(wish: &Wish) -> Vec<DatapathPlan> {
                 hosts: vec![(H1, ACCESS), (H2, ACCESS)],
                 mirrors: std::collections::BTreeMap::new(),
                 replicas: std::collections::BTreeMap::new(),
+                translations: std::collections::BTreeMap::new(),
                 destinations: vec![("0.0.0.0/0".parse().expect("a prefix"), vec![OUTSIDE])],
             }),
         )

@@ -91,6 +91,7 @@ fn plans(slots_of_first: usize) -> Vec<DatapathPlan> {
         hosts: (1..40).map(|n| (Ipv4Addr::new(10, 0, 0, n + 1), ACCESS)).collect(),
         mirrors: std::collections::BTreeMap::new(),
         replicas: std::collections::BTreeMap::new(),
+        translations: std::collections::BTreeMap::new(),
         destinations: vec![("0.0.0.0/0".parse().expect("a prefix"), vec![OUTSIDE])],
     };
     vec![

@@ -226,6 +226,7 @@ fn router() -> DatapathPlan {
         ],
         mirrors: [(ROUTERS[0], vec![mirror_to(ROUTERS[1], 9), mirror_to(NodeIndex(4), 10)])].into(),
         replicas: [(ROUTERS[0], vec![PortNo(9), PortNo(10)])].into(),
+        translations: std::collections::BTreeMap::new(),
     });
     let mut router = plan(ROUTERS[0], &[(ACCESS, &[(0, 1)]), (OUTSIDE[0], &[(0, 2)]), (OUTSIDE[1], &[(0, 3)])], role);
     (router.edge_ports, router.attached) = (Vec::new(), Vec::new());

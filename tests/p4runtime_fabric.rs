@@ -146,6 +146,7 @@ fn router() -> DatapathPlan {
         hosts: vec![([10, 1, 0, 10].into(), NodeIndex(1))],
         mirrors: std::collections::BTreeMap::new(),
         replicas: std::collections::BTreeMap::new(),
+        translations: std::collections::BTreeMap::new(),
         destinations: vec![("0.0.0.0/0".parse().unwrap(), vec![NodeIndex(2)])],
     };
     DatapathPlan { edge_ports: Vec::new(), ..plan(RolePlan::Router(role)) }

@@ -15,6 +15,7 @@ mod topology;
 mod topology_device;
 mod topology_file;
 mod topology_graph;
+mod topology_nat;
 mod topology_write;
 mod yaml;
 
@@ -25,5 +26,6 @@ pub(crate) use reader::{Fields, Reader};
 pub use settings::*;
 pub use topology::*;
 pub use topology_file::{NODES_MAX, TOPOLOGY_VERSION, load_topology, parse_topology};
+pub use topology_nat::translated;
 pub use topology_write::Comments;
 pub(crate) use yaml::{Place, Tree, Value};

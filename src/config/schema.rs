@@ -139,6 +139,13 @@ pub const NODE: Section = Section {
             "First stage: an opening that is not answered within this is forgotten.",
         ),
         may(
+            "source_nat",
+            "IPv4 prefix",
+            "none",
+            "1 to 32 bits; `openflow` only; overlaps neither another router's nor the subnet of a host; gives every host of a third-stage switch an address of its own",
+            "First stage: static NAT (DATAPATH.md). Outside, a host has the network bits of this prefix and its own host bits.",
+        ),
+        may(
             "risk_groups",
             "list of names",
             "none",

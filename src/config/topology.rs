@@ -83,6 +83,9 @@ pub struct RouterSettings {
     pub closing_timeout_s: u16,
     /// An opening that is not answered within this is forgotten.
     pub half_open_timeout_s: u16,
+    /// Static NAT: outside, a host behind this router has the network bits of this prefix before its own host bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_nat: Option<Ipv4Net>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

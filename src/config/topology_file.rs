@@ -10,7 +10,7 @@ use super::reader::{Fields, Problem, Reader};
 use super::schema;
 use super::topology::{Host, Link, LinkEnd, LinkKind, Node, Protocol, RouterSettings, Service, Stage, Topology};
 use super::yaml::{Place, Tree, Value};
-use super::{topology_device, topology_graph};
+use super::{topology_device, topology_graph, topology_nat};
 use crate::types::{DatapathId, MacAddr, NodeId, NodeIndex, PortNo};
 
 /// Version of the format that this reader understands.
@@ -77,6 +77,7 @@ pub(crate) fn read_topology(reader: &mut Reader<'_>, tree: &Tree) -> Option<Topo
     let links = links.into_iter().map(|(_, link)| link).collect();
     let mut topology = Topology { nodes, links, services: services?, hosts: hosts? };
     topology_device::complete(reader, &mut topology, &ends);
+    topology_nat::check(reader, &topology, entries);
     for unreachable in topology_graph::unreachable(&topology) {
         let place = places.get(unreachable.node).copied().unwrap_or_default();
         reader.problem(place, unreachable.what, unreachable.expected);
@@ -134,7 +135,7 @@ impl Checker<'_, '_> {
             _ => None,
         };
         let router = match stage {
-            Some(Stage::Router) => self.router(&fields).map(Some),
+            Some(Stage::Router) => self.router(&fields, protocol).map(Some),
             Some(stage) => self.not_a_router(&fields, stage).map(|()| None),
             None => None,
         };
@@ -185,7 +186,7 @@ impl Checker<'_, '_> {
         Some(DatapathId(value))
     }
 
-    fn router(&mut self, fields: &Fields<'_>) -> Option<RouterSettings> {
+    fn router(&mut self, fields: &Fields<'_>, protocol: Option<Protocol>) -> Option<RouterSettings> {
         if fields.get("capacity_connections").is_none() {
             let what = "a first-stage node lacks the key 'capacity_connections'";
             self.reader.problem(fields.place, what, "the most connections it may hold, from 1 to 10000000");
@@ -207,6 +208,7 @@ impl Checker<'_, '_> {
             idle_timeout_s: idle_timeout_s?,
             closing_timeout_s: closing_timeout_s?,
             half_open_timeout_s: half_open_timeout_s?,
+            source_nat: topology_nat::read(self.reader, fields, protocol)?,
         })
     }
 
@@ -241,6 +243,7 @@ impl Checker<'_, '_> {
             "idle_timeout_s",
             "closing_timeout_s",
             "half_open_timeout_s",
+            topology_nat::KEY,
         ];
         let mut result = Some(());
         for key in keys.into_iter().filter(|key| fields.get(key).is_some()) {

@@ -99,6 +99,9 @@ fn write_node(out: &mut String, node: &Node) -> fmt::Result {
             router.closing_timeout_s,
             router.half_open_timeout_s
         )?;
+        if let Some(prefix) = router.source_nat {
+            write!(out, ", source_nat: {prefix}")?;
+        }
     }
     if !node.risk_groups.is_empty() {
         let groups: Vec<String> = node.risk_groups.iter().map(|group| scalar(group)).collect();

@@ -8,9 +8,10 @@ use ipnet::Ipv4Net;
 use super::hosts::Hosts;
 use super::paths::{Paths, Shadows};
 use super::{LinkState, WiredLink};
-use crate::config::{LinkKind, Node, Stage, Topology};
+use crate::config::{LinkKind, Node, Stage, Topology, translated};
 use crate::plan::{
     AccessPlan, BridgePlan, Choice, DatapathPlan, MirrorTo, OutsidePlan, RolePlan, RouterPlan, ServiceSlots,
+    Translation,
 };
 use crate::types::{NodeIndex, PortNo, ServiceId};
 
@@ -87,6 +88,8 @@ fn router(fabric: &Fabric<'_>, node: &Node) -> RouterPlan {
     stands_in_for.extend(fabric.stand_ins.iter().filter(|(_, now)| **now == node.index).map(|(router, _)| *router));
     stands_in_for.remove(&node.index);
     let (mirrors, replicas) = if fabric.replicate { replication(fabric, node) } else { Default::default() };
+    let owners = stands_in_for.iter().chain([&node.index]);
+    let translations = owners.filter_map(|owner| Some((*owner, translations(fabric, *owner)?))).collect();
     RouterPlan {
         capacity_connections: settings.capacity_connections,
         idle_timeout_s: settings.idle_timeout_s,
@@ -99,7 +102,25 @@ fn router(fabric: &Fabric<'_>, node: &Node) -> RouterPlan {
         destinations: destinations(fabric),
         mirrors,
         replicas,
+        translations,
     }
+}
+
+/// The addresses that stand for hosts behind this owner; `None` where it translates nothing. A declared host has its own in
+/// any case (the reader saw to it); one that was learned has none where its address is taken.
+fn translations(fabric: &Fabric<'_>, owner: NodeIndex) -> Option<Vec<Translation>> {
+    let prefix = fabric.topology.by_index(owner)?.router.as_ref()?.source_nat?;
+    let clients: BTreeSet<Ipv4Addr> = hosts_at(fabric, Stage::Access).into_iter().map(|(address, _)| address).collect();
+    let hosts = || fabric.hosts.iter().filter(|host| clients.contains(&host.address));
+    let declared = hosts().filter(|host| host.declared);
+    let mut taken: BTreeMap<Ipv4Addr, Ipv4Addr> = BTreeMap::new();
+    for host in declared.chain(hosts().filter(|host| !host.declared)) {
+        taken.entry(translated(prefix, host.address)).or_insert(host.address);
+    }
+    let mut translations: Vec<Translation> =
+        taken.into_iter().map(|(outside, inside)| Translation { inside, outside }).collect();
+    translations.sort_unstable();
+    Some(translations)
 }
 
 type Mirrors = BTreeMap<NodeIndex, Vec<MirrorTo>>;

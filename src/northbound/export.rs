@@ -105,6 +105,7 @@ impl Exporter<'_> {
                     idle_timeout_s: RouterSettings::IDLE_TIMEOUT_S,
                     closing_timeout_s: RouterSettings::CLOSING_TIMEOUT_S,
                     half_open_timeout_s: RouterSettings::HALF_OPEN_TIMEOUT_S,
+                    source_nat: None,
                 });
             let node = declared.cloned().unwrap_or_else(|| Node {
                 id: switch.node.clone(),

@@ -8,6 +8,7 @@
 
 pub mod capacity;
 pub mod counts;
+pub mod flight;
 pub mod loss;
 pub mod restart;
 pub mod rising;

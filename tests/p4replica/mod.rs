@@ -290,6 +290,7 @@ pub fn plan(node: NodeIndex, capacity: u32, mirrored: bool) -> DatapathPlan {
         destinations: vec![("0.0.0.0/0".parse().unwrap(), vec![SERVERS])],
         mirrors: [OWNER, SHADOW].into_iter().filter(|_| mirrored).map(|owner| (owner, vec![mirror])).collect(),
         replicas: [OWNER, SHADOW].into_iter().filter(|_| mirrored).map(|owner| (owner, vec![PortNo(MIRROR)])).collect(),
+        translations: std::collections::BTreeMap::new(),
     };
     let hop = |port| vec![NextHop { rank: 0, port: PortNo(port) }];
     DatapathPlan {

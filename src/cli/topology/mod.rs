@@ -120,6 +120,7 @@ impl StageArgs {
             idle_timeout_s: RouterSettings::IDLE_TIMEOUT_S,
             closing_timeout_s: RouterSettings::CLOSING_TIMEOUT_S,
             half_open_timeout_s: RouterSettings::HALF_OPEN_TIMEOUT_S,
+            source_nat: None,
         };
         let mut found = Vec::new();
         let topology = match staged(&topology, &inferred, &settings) {

@@ -88,6 +88,7 @@ pub(super) fn above(builder: &mut Builder<'_>, staged: &Staged, top: &[At]) -> R
         idle_timeout_s: RouterSettings::IDLE_TIMEOUT_S,
         closing_timeout_s: RouterSettings::CLOSING_TIMEOUT_S,
         half_open_timeout_s: RouterSettings::HALF_OPEN_TIMEOUT_S,
+        source_nat: None,
     };
     let routers: Vec<At> = (1..=staged.routers)
         .map(|number| builder.router(&format!("r{number}"), settings.clone(), format!("rack-{}", (number - 1) % 2 + 1)))

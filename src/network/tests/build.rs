@@ -145,6 +145,27 @@ fn first_stage() {
 }
 
 #[test]
+fn whoever_stands_in_for_a_router_translates_as_it_does() {
+    let capacity = "    capacity_connections: 500\n";
+    let text = clos_text().replacen(capacity, &format!("{capacity}    source_nat: 100.65.0.0/16\n"), 1);
+    let mut bench = Bench::new(read(&text));
+    let mut translations = |name: &str| {
+        let RolePlan::Router(router) = bench.plan(name).role else { panic!() };
+        bench.stand_ins = BTreeMap::from([(bench.index("r1"), bench.index("r4"))]);
+        router.translations
+    };
+    let of_r1 = translations("r1");
+    assert_eq!(of_r1.keys().copied().collect::<Vec<_>>(), [index(&read(&text), "r1")], "r2 translates nothing");
+    let pairs: Vec<String> = of_r1.values().flatten().map(|pair| format!("{} {}", pair.inside, pair.outside)).collect();
+    assert_eq!(pairs.len(), 6, "clients alone: {pairs:?}");
+    assert_eq!(pairs[..3], ["10.1.1.1 100.65.1.1", "10.1.1.2 100.65.1.2", "10.1.2.1 100.65.2.1"]);
+    for shadow in ["r2", "r4"] {
+        assert_eq!(translations(shadow), of_r1, "{shadow}");
+    }
+    assert_eq!(translations("r2").len(), 1);
+}
+
+#[test]
 fn outside() {
     let mut bench = Bench::new(clos());
     bench.stand_ins = BTreeMap::from([(bench.index("r1"), bench.index("r2"))]);

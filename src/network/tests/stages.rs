@@ -50,6 +50,7 @@ const SETTINGS: RouterSettings = RouterSettings {
     idle_timeout_s: RouterSettings::IDLE_TIMEOUT_S,
     closing_timeout_s: RouterSettings::CLOSING_TIMEOUT_S,
     half_open_timeout_s: RouterSettings::HALF_OPEN_TIMEOUT_S,
+    source_nat: None,
 };
 
 fn tiered() -> Vec<Shape> {

@@ -26,6 +26,7 @@ fn node(index: u16, stage: Stage, router: Option<(u32, u32)>) -> Node {
             idle_timeout_s: 60,
             closing_timeout_s: 2,
             half_open_timeout_s: 5,
+            source_nat: None,
         }),
         risk_groups: Vec::new(),
     }

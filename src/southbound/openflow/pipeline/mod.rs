@@ -11,6 +11,7 @@ pub mod cookie;
 mod edge;
 mod hops;
 mod liveness;
+mod nat;
 mod outside;
 mod pins;
 mod replication;
@@ -87,6 +88,8 @@ pub mod table {
     pub const DELIVER: u8 = 22;
 
     // Routers.
+    /// Replies to a translated address, after the tracker.
+    pub const INWARD: u8 = 38;
     /// For whom a packet is.
     pub const OWNER: u8 = 40;
     /// From packet to key.
@@ -113,6 +116,10 @@ pub mod table {
     pub const ROUTE: u8 = 56;
     /// Copies from another keeper.
     pub const COPY: u8 = 57;
+    /// To the tracker, which translates the source.
+    pub const OUTWARD: u8 = 58;
+    /// What the tracker left as it was.
+    pub const OUTWARD_REST: u8 = 59;
 
     // Bridges.
     /// Who speaks from which edge port.

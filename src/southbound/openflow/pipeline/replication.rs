@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use super::build::{Builder, TCP, apply, apply_then, go_to, load, protocol, register};
 use super::collect::is_opening;
 use super::router::{self, DOWN, STATE_ESTABLISHED, STATE_OPENING, UP};
-use super::{cookie, edge, priority, reg, table};
+use super::{cookie, edge, nat, priority, reg, table};
 use crate::plan::{DatapathPlan, MirrorTo, RolePlan, RouterPlan};
 use crate::southbound::Connection;
 use crate::types::{MacAddr, NodeIndex};
@@ -48,7 +48,7 @@ pub(super) fn compile(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Bu
         give(*owner, to, router, builder);
     }
     if !router.mirrors.is_empty() {
-        builder.flow(table::MIRROR, priority::MISS, Match::any(), go_to(table::ROUTE));
+        builder.flow(table::MIRROR, priority::MISS, Match::any(), go_to(nat::next(router)));
     }
 }
 
@@ -151,7 +151,7 @@ fn mirror(change: Change, to: &[MirrorTo], router: &RouterPlan) -> Vec<Instructi
         },
     ];
     actions.extend(to.iter().map(|to| Action::output(to.port)));
-    apply_then(actions, table::ROUTE)
+    apply_then(actions, nat::next(router))
 }
 
 /// Asks for everything in the table of connections, copies too.

@@ -11,7 +11,7 @@ use super::build::{
     protocol, register, set_mac, towards,
 };
 use super::replication::{self, Change};
-use super::{cookie, edge, group, hops, liveness, priority, reg, table};
+use super::{cookie, edge, group, hops, liveness, nat, priority, reg, table};
 use crate::plan::{DatapathPlan, RouterPlan};
 use crate::types::{MacAddr, NodeIndex};
 use crate::wire::openflow::{
@@ -58,6 +58,7 @@ pub(super) fn compile(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Bu
     admit(router, builder);
     refuse(builder);
     route(plan, router, builder);
+    nat::compile(router, builder);
     replication::compile(plan, router, builder);
 }
 
@@ -83,12 +84,19 @@ fn directions(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder) {
     for owner in owners(plan, router) {
         let mac = MacAddr::of_node(owner).to_u64();
         let addressed = |to: u64| ipv4().with(Field::EthDst, to);
-        let go = || apply_then(vec![load(reg::ROUTER, owner.0)], table::KEY);
-        builder.flow(table::OWNER, priority::ANY, addressed(mac), go());
+        let mut ways = vec![(priority::ANY, addressed(mac))];
         if owner != plan.index {
             // Addressed to this switch by those who know that it stands in: the source says for whom.
             let sent = addressed(MacAddr::of_node(plan.index).to_u64()).with(Field::EthSrc, mac);
-            builder.flow(table::OWNER, priority::PINNED, sent, go());
+            ways.push((priority::PINNED, sent));
+        }
+        for (rank, packets) in ways {
+            if router.translations.contains_key(&owner) {
+                let replies = nat::from_outside(packets.clone());
+                builder.flow(table::OWNER, rank + 1, replies, nat::track_back(owner));
+            }
+            let go = apply_then(vec![load(reg::ROUTER, owner.0)], table::KEY);
+            builder.flow(table::OWNER, rank, packets, go);
         }
     }
 }
@@ -337,7 +345,7 @@ fn route(plan: &DatapathPlan, router: &RouterPlan, builder: &mut Builder) {
         let source = set_mac(Field::EthSrc, MacAddr::of_node(owner));
         let go = match router.mirrors.contains_key(&owner) {
             true => apply_then(vec![source, Action::resubmit(table::SAMPLED)], table::MIRROR),
-            false => apply_then(vec![source], table::ROUTE),
+            false => apply_then(vec![source], nat::next(router)),
         };
         builder.flow(table::ROUTE_SOURCE, priority::ANY, register(reg::ROUTER, owner.0), go);
     }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::{
     AccessPlan, Attachment, BridgePlan, Choice, NextHop, OutsidePlan, Place, RouterPlan, SLOTS, ServiceSlots, Spread,
-    Station,
+    Station, Translation,
 };
 use crate::southbound::ConnectionEnded;
 use crate::southbound::openflow::state::SwitchState;
@@ -82,6 +82,7 @@ fn router(capacity_connections: u32) -> DatapathPlan {
         hosts: vec![(Ipv4Addr::new(10, 1, 0, 10), ACCESS)],
         mirrors: std::collections::BTreeMap::new(),
         replicas: std::collections::BTreeMap::new(),
+        translations: std::collections::BTreeMap::new(),
         destinations: vec![
             ("198.51.100.10/32".parse().unwrap(), vec![OUTSIDE]),
             ("0.0.0.0/0".parse().unwrap(), vec![OUTSIDE, NodeIndex(7)]),
@@ -166,6 +167,32 @@ fn a_small_fabric_compiles_to_this() {
     insta::assert_snapshot!(text);
 }
 
+/// R1 translates, and stands in for R2, which does too.
+fn translating() -> DatapathPlan {
+    let mut plan = router(100);
+    let RolePlan::Router(role) = &mut plan.role else { unreachable!("made above") };
+    let inside = Ipv4Addr::new(10, 1, 0, 10);
+    let to = |second| vec![Translation { inside, outside: Ipv4Addr::new(100, second, 0, 10) }];
+    role.translations = [(R1, to(65)), (R2, to(66))].into();
+    let mirror = crate::plan::MirrorTo { shadow: R2, port: PortNo(9) };
+    role.mirrors = [(R1, vec![mirror]), (R2, vec![mirror])].into();
+    role.replicas = [(R1, vec![PortNo(9)]), (R2, vec![PortNo(9)])].into();
+    plan
+}
+
+#[test]
+fn a_router_that_translates_compiles_to_this() {
+    let plain = {
+        let mut plan = translating();
+        let RolePlan::Router(role) = &mut plan.role else { unreachable!("made above") };
+        role.translations.clear();
+        Text(&compile(&plan)).to_string()
+    };
+    let text = Text(&compile(&translating())).to_string();
+    let more: Vec<&str> = text.lines().filter(|line| !plain.lines().any(|other| other == *line)).collect();
+    insta::assert_snapshot!(more.join("\n"));
+}
+
 fn groups_in(actions: &[Action]) -> impl Iterator<Item = u32> + '_ {
     actions.iter().filter_map(|action| match action {
         Action::Group(id) => Some(*id),
@@ -219,6 +246,7 @@ fn every_stage_is_sound() {
         transit(),
         router(50),
         router(0),
+        translating(),
         outside(),
         bridge(),
     ] {

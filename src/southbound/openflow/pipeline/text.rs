@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::southbound::openflow::state::SwitchState;
 use crate::wire::openflow::{
-    Action, GroupType, Instruction, LearnAction, LearnSource, LearnTarget, Subfield, group, port,
+    Action, GroupType, Instruction, LearnAction, LearnSource, LearnTarget, NatAction, Subfield, group, port,
 };
 
 /// Every group, then every flow from table 0 on, the highest priority of a table first.
@@ -104,6 +104,13 @@ fn action(action: &Action) -> String {
             }
             text
         }
+        Action::Nat(nat) => match nat.ipv4_min {
+            Some(address) if *nat == (NatAction { flags: 1, ipv4_min: Some(address), ..NatAction::default() }) => {
+                format!("source to {address}")
+            }
+            None if *nat == NatAction::default() => "what it translates".to_owned(),
+            _ => format!("{nat:?}"),
+        },
         Action::Learn(learn) => self::learn(learn),
         other => format!("{other:?}"),
     }

@@ -116,6 +116,7 @@ mod tests {
             destinations: Vec::new(),
             mirrors: std::collections::BTreeMap::new(),
             replicas: std::collections::BTreeMap::new(),
+            translations: std::collections::BTreeMap::new(),
         };
         let plan = DatapathPlan {
             index: NodeIndex(1),

@@ -80,6 +80,7 @@ pub(super) fn router(capacity_connections: u32) -> DatapathPlan {
         ],
         mirrors: [(R1, vec![mirror_to(R2, 9), mirror_to(R3, 10)]), (R2, vec![mirror_to(R2, 9)])].into(),
         replicas: [(R1, vec![PortNo(9), PortNo(10)]), (R2, vec![PortNo(9)])].into(),
+        translations: std::collections::BTreeMap::new(),
     });
     DatapathPlan {
         mirror_ports: vec![PortNo(9), PortNo(10)],
@@ -173,6 +174,7 @@ fn role() -> impl Strategy<Value = RolePlan> {
                         .map(|(owner, all)| (owner, all.into_iter().map(to).collect()))
                         .collect(),
                     replicas,
+                    translations: std::collections::BTreeMap::new(),
                 })
             },
         );
