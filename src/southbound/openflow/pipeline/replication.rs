@@ -292,6 +292,7 @@ mod tests {
             destinations: Vec::new(),
             mirrors: Default::default(),
             replicas: [(OWN, ports.clone()), (OTHER, ports)].into(),
+            translations: std::collections::BTreeMap::new(),
         };
         DatapathPlan {
             index: OWN,
