@@ -210,7 +210,7 @@ fn in_flight(replication_interval_ms: u64, watch_s: u64) -> World {
     let (fabric, controller) = start(&spec, settings(replication_interval_ms));
     let servers = serve(&fabric, 1);
     let pushing = vec![Script::start(&fabric, SERVERS[0].0, PUSH_SERVER)];
-    let mut flight = Flight::start(&fabric);
+    let mut flight = Flight::start(&fabric, &[]);
     flight.open(CONNECTIONS);
     let arguments = format!(
         "import sys\nsys.argv = ['', '{}', '{PUSHED}', '{PUSH_PORT}', '{watch_s}']\n{PUSH_CLIENT}",
@@ -276,7 +276,7 @@ fn ovs_ct_failover_return_breaks_nothing() {
         phase(&world.controller, "r1", "failed");
         std::thread::sleep(SETTLE); // whatever the failure broke would show by then
         world.flight.open(CONNECTIONS / 5);
-        world.fabric.revive_openvswitch("r1");
+        world.fabric.revive("r1");
         phase(&world.controller, "r1", "in-service");
         std::thread::sleep(SETTLE); // whatever its return broke would show by then
         let (broken, longest) = world.flight.check();
@@ -291,10 +291,10 @@ fn ovs_ct_failover_return_breaks_nothing() {
 fn ovs_ct_failover_hang_and_return_break_nothing() {
     isolated_on(&[KIND], || {
         let mut world = in_flight(1_000, 50);
-        world.fabric.signal_openvswitch("r1", "STOP");
+        world.fabric.signal_switch("r1", "STOP");
         phase(&world.controller, "r1", "failed");
         std::thread::sleep(SETTLE); // windows move on
-        world.fabric.signal_openvswitch("r1", "CONT");
+        world.fabric.signal_switch("r1", "CONT");
         phase(&world.controller, "r1", "in-service");
         std::thread::sleep(SETTLE); // whatever its return broke would show by then
         let (broken, longest) = world.flight.check();

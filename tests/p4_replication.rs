@@ -1,10 +1,8 @@
 //! Replication between two emulated P4 routers: every record passes through the test, which loses, repeats and forges some.
 
-mod acceptance;
 mod fabric;
 mod p4replica;
 
-use acceptance::loss;
 use fabric::{Kind, isolated_on};
 use p4replica::switch::Switch;
 use p4replica::{Lab, scenario};
@@ -49,10 +47,4 @@ fn p4_real_tcp_breaks_without_mirroring() {
             scenario::a_router_dies(Lab::new(switches, wires).await, false).await;
         });
     });
-}
-
-/// (g) A router of a whole fabric is lost.
-#[test]
-fn p4_g_connections_survive_the_loss_of_their_router() {
-    isolated_on(&[Kind::Emulated], || loss::connections_survive_the_loss_of_their_router(Kind::Emulated));
 }

@@ -337,9 +337,9 @@ pub const LOOP: Section = Section {
         may(
             "replication_interval_ms",
             "milliseconds",
-            "0",
+            "5000",
             "0 to 3,600,000",
-            "How often what shadows hold is compared with what their router holds, 5,000 say; 0: connections are not replicated.",
+            "How often what shadows hold is compared with what their router holds; 0: connections are not replicated.",
         ),
         may("failover", "map", "all defaults", "", "How failed routers are found, and how they come back."),
     ],
@@ -353,9 +353,9 @@ pub const FAILOVER: Section = Section {
         may(
             "probe_interval_ms",
             "milliseconds",
-            "0",
+            "200",
             "0 to 60,000",
-            "How often each first-stage router is probed over its links, 200 say; 0: not at all.",
+            "How often each first-stage router is probed over its links; 0: not at all.",
         ),
         may(
             "probe_misses",

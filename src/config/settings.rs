@@ -103,7 +103,7 @@ pub struct FailoverSettings {
 impl Default for FailoverSettings {
     fn default() -> Self {
         Self {
-            probe_interval_ms: 0,
+            probe_interval_ms: 200,
             probe_misses: 3,
             session_grace_ms: 1_000,
             hold_down_ms: 3_000,
@@ -124,7 +124,7 @@ impl Default for LoopSettings {
             hold_down_cycles: 30,
             shadows_max: 3,
             lldp_interval_ms: 5_000,
-            replication_interval_ms: 0,
+            replication_interval_ms: 5_000,
             failover: FailoverSettings::default(),
         }
     }

@@ -328,7 +328,7 @@ impl Pair {
     ) -> (Vec<Connection>, Vec<Connection>) {
         let lacks = |(key, held): &(&ConnectionKey, &Connection)| {
             let known = table.get(key);
-            !held.closing && known.is_none_or(|copy| held.established && !copy.established)
+            !held.closing && !held.fleeting && known.is_none_or(|copy| held.established && !copy.established)
         };
         let missing: Vec<Connection> = source.iter().filter(lacks).map(|(_, held)| *held).collect();
         let stray = |(key, copy): &(&ConnectionKey, &Connection)| {

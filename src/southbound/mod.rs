@@ -231,6 +231,9 @@ pub struct Connection {
     /// The switch was told of it by a copy, and holds it outside its own capacity.
     #[serde(default)]
     pub copy: bool,
+    /// Of a protocol without handshake, and the packet that opened it was its last so far: nobody is told of such.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fleeting: bool,
 }
 
 impl Connection {

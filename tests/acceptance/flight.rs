@@ -14,9 +14,11 @@ pub struct Flight {
 }
 
 impl Flight {
-    pub fn start(fabric: &Fabric) -> Self {
+    /// `pace` is further options of the load.
+    pub fn start(fabric: &Fabric, pace: &[&str]) -> Self {
         let client = |(place, host): (usize, &&str)| {
-            Traffic::start(fabric, host, &["flight", "--to", &format!("{}:7000", SERVERS[place % 2].1)])
+            let target = format!("{}:7000", SERVERS[place % 2].1);
+            Traffic::start(fabric, host, &[&["flight", "--to", &target], pace].concat())
         };
         Self { traffic: HOSTS.iter().enumerate().map(client).collect() }
     }
@@ -36,6 +38,9 @@ impl Flight {
     /// Connections that were reset or stood still, and the longest exchange in milliseconds.
     pub fn check(&mut self) -> (u64, f64) {
         let checked = self.all("check");
+        for one in checked.iter().filter(|one| count(one, "resets") + count(one, "stalls") + count(one, "other") > 0) {
+            println!("  {one}");
+        }
         let broken =
             checked.iter().map(|one| count(one, "resets") + count(one, "stalls") + count(one, "other")).sum::<u64>();
         let longest = checked.iter().map(|one| number(one, "longest_ms")).fold(0.0, f64::max);

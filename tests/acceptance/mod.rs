@@ -8,8 +8,8 @@
 
 pub mod capacity;
 pub mod counts;
+pub mod failover;
 pub mod flight;
-pub mod loss;
 pub mod restart;
 pub mod rising;
 pub mod split;

@@ -174,10 +174,37 @@ impl Fabric {
         true
     }
 
-    /// Ends a switch as a power loss would: nothing is said to anybody.
+    /// Ends a switch without a word to anybody; its links stay up.
     pub fn kill_switch(&self, node: &str) {
         if !self.kill_p4(node) {
-            self.kill_openvswitch(node);
+            self.signal_openvswitch(node, "KILL");
+        }
+    }
+
+    /// Starts a killed switch anew: its ports are there, it holds nothing.
+    pub fn revive(&self, node: &str) {
+        if self.spec.node(node).kind.speaks_p4() {
+            self.renew(node);
+        } else {
+            self.revive_openvswitch(node);
+        }
+    }
+
+    /// `STOP` makes a switch hang with all its links up, `CONT` ends that.
+    pub fn signal_switch(&self, node: &str, signal: &str) {
+        let p4 = self.running.lock().unwrap().get(node).map(Child::id);
+        match p4 {
+            Some(process) => drop(run(Command::new("kill").args([format!("-{signal}"), process.to_string()]))),
+            None => self.signal_openvswitch(node, signal),
+        }
+    }
+
+    /// Takes a switch's power: its processes are gone and its namespace with them, so all its links are down.
+    pub fn power_off(&self, node: &str) {
+        if self.kill_p4(node) {
+            run(Command::new("ip").args(["netns", "delete", node]));
+        } else {
+            self.power_off_openvswitch(node);
         }
     }
 

@@ -76,12 +76,7 @@ impl Fabric {
         run(Command::new("ovs-vsctl").arg(socket).args(arguments))
     }
 
-    pub fn kill_openvswitch(&self, node: &str) {
-        self.signal_openvswitch(node, "KILL");
-    }
-
-    /// `STOP` makes it hang with all its links up, `CONT` ends that.
-    pub fn signal_openvswitch(&self, node: &str, signal: &str) {
+    pub(super) fn signal_openvswitch(&self, node: &str, signal: &str) {
         run(Command::new("kill").args([format!("-{signal}"), self.daemon(node, "ovs-vswitchd")]));
     }
 
@@ -91,14 +86,13 @@ impl Fabric {
     }
 
     /// Starts the killed daemon of a switch anew: its ports are there, its tables are empty.
-    pub fn revive_openvswitch(&self, node: &str) {
+    pub(super) fn revive_openvswitch(&self, node: &str) {
         let script = "export OVS_RUNDIR=$PWD OVS_DBDIR=$PWD OVS_LOGDIR=$PWD OVS_SYSCONFDIR=$PWD\n\
              ovs-vswitchd unix:db.sock --detach --no-chdir --pidfile --log-file -vconsole:off -vsyslog:off";
         run(self.exec(node, &["sh", "-e", "-c", script]).current_dir(Self::directory(node)));
     }
 
-    /// Takes a switch's power: its processes are gone and its namespace with them, so all its links are down.
-    pub fn power_off(&self, node: &str) {
+    pub(super) fn power_off_openvswitch(&self, node: &str) {
         let daemons = [self.daemon(node, "ovs-vswitchd"), self.daemon(node, "ovsdb-server")];
         run(Command::new("sh").args(["-c", "kill -9 $1 $2; ip netns delete $0", node]).args(daemons));
     }

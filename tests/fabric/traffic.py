@@ -234,7 +234,7 @@ async def flight(options):
     address, tally, clients, tasks = endpoint(options.to), Tally(), [], []
     stop = asyncio.Event()
 
-    async def busy(client, size, interval):
+    async def busy(client, size):
         while not stop.is_set() and not client.broken:
             tally.longest = max(tally.longest, await client.exchange(size=size))
             if client.broken:
@@ -242,7 +242,7 @@ async def flight(options):
                 client.broken = "counted"
                 return
             try:
-                await asyncio.wait_for(stop.wait(), interval * random.uniform(0.8, 1.2))
+                await asyncio.wait_for(stop.wait(), options.interval * random.uniform(0.8, 1.2))
             except TimeoutError:
                 pass
 
@@ -259,9 +259,9 @@ async def flight(options):
             tally.broken(client)
             client.broken = "counted"
         elif number % 10 == 0:
-            tasks.append(asyncio.create_task(busy(client, 32768, 0.5)))
+            tasks.append(asyncio.create_task(busy(client, options.bulk)))
         elif number % 10 < 6:
-            tasks.append(asyncio.create_task(busy(client, 64, 0.5)))
+            tasks.append(asyncio.create_task(busy(client, 64)))
 
     say("ready")
     async for words in commands():
@@ -288,7 +288,7 @@ async def flight(options):
             case ["resume"]:
                 for number, client in enumerate(clients):
                     if not client.broken and number % 10 < 6:
-                        tasks.append(asyncio.create_task(busy(client, 32768 if number % 10 == 0 else 64, 0.5)))
+                        tasks.append(asyncio.create_task(busy(client, options.bulk if number % 10 == 0 else 64)))
         say(words[0], held=len(clients), **tally.report())
     stop.set()
     await asyncio.gather(*tasks)
@@ -511,6 +511,8 @@ def main():
     mode = modes.add_parser("flight")
     mode.add_argument("--to", required=True)
     mode.add_argument("--rate", type=float, default=50, help="connections opened a second")
+    mode.add_argument("--interval", type=float, default=0.5, help="seconds between two records of a busy connection")
+    mode.add_argument("--bulk", type=int, default=32768, help="bytes in a record of a bulk connection")
     mode = modes.add_parser("churn")
     mode.add_argument("--to", required=True)
     mode.add_argument("--rate", required=True, help="SECONDS:RATE,… piecewise linear")

@@ -33,6 +33,7 @@ fn connection(number: u16) -> Connection {
         established: true,
         closing: false,
         copy: false,
+        fleeting: false,
     }
 }
 
@@ -201,6 +202,24 @@ fn what_is_on_its_way_between_two_reads_is_left_alone() {
     }
     assert_eq!(world.pair(R2).repaired, 0);
     assert!(world.replication.ready(R1, R2));
+}
+
+#[test]
+fn what_had_one_packet_without_a_handshake_is_not_copied() {
+    let mut world = World::new(true);
+    world.opens(R1, 1..=50);
+    let datagram = |number| Connection { protocol: 17, fleeting: true, ..connection(number) };
+    let fleeting = (1_000..1_500).map(datagram).map(|it| (it.key(), it));
+    world.tables.entry((R1, R1)).or_default().extend(fleeting);
+    world.arrange(R1, &[R2]);
+    world.seconds(10);
+    assert_eq!(world.ports(R2).len(), 50);
+    assert!(world.replication.ready(R1, R2));
+    // The next packet makes it one that counts.
+    let lasting = Connection { fleeting: false, ..datagram(1_007) };
+    world.tables.get_mut(&(R1, R1)).unwrap().insert(lasting.key(), lasting);
+    world.seconds(10);
+    assert_eq!(world.ports(R2).len(), 51);
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Switch {
         }
         check_match(&request.matching)?;
         if !deletes {
-            self.check_instructions(&request.instructions, request.table_id)?;
+            self.check_instructions(request, request.table_id)?;
         }
         let pattern = Pattern::new(&request.matching.canonical());
         let strict = matches!(request.command, FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict);

@@ -158,12 +158,7 @@ fn registers_metadata_stack_and_tables() {
         &mut switch,
         vec![
             first,
-            add(
-                3,
-                1,
-                Match::any().with(Field::Metadata, 0x55u8).with_masked(Field::Reg(0), 0xabcdu32, 0xffffu32),
-                swap,
-            ),
+            add(3, 1, ipv4().with(Field::Metadata, 0x55u8).with_masked(Field::Reg(0), 0xabcdu32, 0xffffu32), swap),
             add(7, 1, Match::any().with(Field::Reg(1), 0xabu8), vec![out(2)]),
         ],
     );
@@ -428,6 +423,30 @@ fn refusals_carry_the_right_error() {
     assert_eq!(
         bad(|r| r.instructions = vec![Instruction::ApplyActions(vec![Action::set_field(Field::EthType, 1u8)])]),
         (2, 13)
+    );
+    let reads = |r: &mut FlowMod| {
+        let protocol = LearnAction {
+            idle_timeout: 60,
+            hard_timeout: 0,
+            priority: 10,
+            cookie: 0,
+            flags: 0,
+            table: 5,
+            fin_idle_timeout: 0,
+            fin_hard_timeout: 0,
+            limit: 0,
+            result: None,
+            specs: vec![LearnSpec::match_value(Field::EthType, 0x800_u16), LearnSpec::match_same(Field::IpProto)],
+        };
+        r.instructions = vec![Instruction::ApplyActions(vec![Action::Learn(Box::new(protocol))])];
+    };
+    assert_eq!(bad(reads), (2, 10), "the entry would have its prerequisite, this flow has not");
+    assert_eq!(
+        bad(|r| {
+            let (source, target) = (Subfield::whole(Field::TcpSrc), Subfield::bits(Field::Reg(0), 0, 16));
+            r.instructions = vec![Instruction::ApplyActions(vec![Action::RegMove { source, target }])];
+        }),
+        (2, 10)
     );
     assert_eq!(
         bad(|r| {

@@ -2,7 +2,9 @@
 
 use super::{Refusal, Switch, TABLES};
 use crate::fabric::packet::{lane_of, number};
-use crate::wire::openflow::{Action, Field, Instruction, LearnSource, LearnTarget, Match, Subfield, learn_flags, port};
+use crate::wire::openflow::{
+    Action, Field, FlowMod, Instruction, LearnSource, LearnTarget, Match, Subfield, learn_flags, port,
+};
 
 const BAD_ACTION: u16 = 2;
 const BAD_INSTRUCTION: u16 = 3;
@@ -56,14 +58,16 @@ fn has_prerequisites(field: Field, matching: &Match) -> bool {
 
 impl Switch {
     /// Checks the instructions of a flow of `table`.
-    pub(super) fn check_instructions(&self, instructions: &[Instruction], table: u8) -> Result<(), Refusal> {
+    pub(super) fn check_instructions(&self, request: &FlowMod, table: u8) -> Result<(), Refusal> {
+        let FlowMod { instructions, matching, .. } = request;
         for instruction in instructions {
             match instruction {
                 Instruction::GotoTable(next) if *next <= table || *next >= TABLES => {
                     return Err(refuse(BAD_INSTRUCTION, 2, "goto must go to a later table"));
                 }
                 Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
-                    self.check_actions(actions)?
+                    self.check_actions(actions)?;
+                    actions.iter().try_for_each(|action| check_read(action, matching))?;
                 }
                 Instruction::Meter(_) | Instruction::Other(_) => {
                     return Err(refuse(BAD_INSTRUCTION, 1, "instruction is not implemented"));
@@ -171,6 +175,27 @@ pub(super) fn check_action(action: &Action) -> Result<(), Refusal> {
         _ => {}
     }
     Ok(())
+}
+
+/// What an action reads of the packet must be there in every packet of the flow: Open vSwitch wants the prerequisites in
+/// its match.
+fn check_read(action: &Action, matching: &Match) -> Result<(), Refusal> {
+    let there = |field: Field| match has_prerequisites(field, matching) {
+        true => Ok(()),
+        false => {
+            Err(refuse(BAD_ACTION, 10, "the flow does not match the prerequisites of a field that its action reads"))
+        }
+    };
+    match action {
+        Action::RegMove { source, .. } | Action::OutputReg { source, .. } | Action::StackPush(source) => {
+            there(source.field)
+        }
+        Action::Learn(learn) => learn.specs.iter().try_for_each(|spec| match spec.source {
+            LearnSource::Field { field, .. } => there(field),
+            LearnSource::Immediate(_) => Ok(()),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn check_learn(learn: &crate::wire::openflow::LearnAction) -> Result<(), Refusal> {

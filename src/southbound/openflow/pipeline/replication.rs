@@ -115,9 +115,10 @@ fn copy_timeout(router: &RouterPlan) -> u16 {
 /// which none went lately.
 fn give(owner: NodeIndex, to: &[MirrorTo], router: &RouterPlan, builder: &mut Builder) {
     let of_owner = || register(reg::ROUTER, owner.0);
-    let changes = [Change::Opened, Change::Established, Change::Closing];
-    for change in changes {
-        let event = of_owner().with(Field::Reg(reg::EVENT), change as u16);
+    // Without a handshake it is the second packet, in either direction, that tells: most such connections have only one,
+    // and whoever takes over admits what it does not know.
+    for change in [Change::Opened, Change::Established, Change::Closing] {
+        let event = protocol(TCP).with(Field::Reg(reg::ROUTER), owner.0).with(Field::Reg(reg::EVENT), change as u16);
         builder.flow(table::MIRROR, priority::PROTOCOL, event, mirror(change, to, router));
     }
     for (state, change) in [(STATE_OPENING, Change::Opened), (STATE_ESTABLISHED, Change::Established)] {
@@ -192,7 +193,9 @@ fn connection(router: &RouterPlan, owner: NodeIndex, flow: &FlowStats) -> Option
     // A FIN or RST has shortened the time-out.
     let closing = flow.idle_timeout != 0 && flow.idle_timeout < full;
     let established = connection.protocol != TCP || !is_opening(&flow.instructions);
-    Some(Connection { established, closing, copy, ..connection })
+    // The packet that opens a connection is not counted by its entry.
+    let fleeting = !copy && connection.protocol != TCP && flow.packet_count == 0;
+    Some(Connection { established, closing, copy, fleeting, ..connection })
 }
 
 /// The connection that an entry of the table is about, as far as its key tells.
@@ -208,6 +211,7 @@ pub(super) fn key_of(matching: &Match) -> Option<Connection> {
         established: true,
         closing: false,
         copy: false,
+        fleeting: false,
     })
 }
 
@@ -318,6 +322,7 @@ mod tests {
                     established,
                     closing,
                     copy: false,
+                    fleeting: false,
                 })
             })
         })
@@ -336,7 +341,7 @@ mod tests {
             instructions: entry.instructions,
             duration_sec: 1,
             duration_nsec: 0,
-            packet_count: 0,
+            packet_count: 1,
             byte_count: 0,
         }
     }

@@ -304,7 +304,10 @@ pub(super) fn connection(router: &RouterPlan, shard: u16, incarnation: u16, stat
 /// What an entry of the table of connections matches. The protocol stands in it twice: an entry that the controller writes
 /// has to name it in the packet too, and both have to be one entry.
 pub(super) fn entry() -> Vec<LearnSpec> {
-    let packet = [LearnSpec::match_value(Field::EthType, ETH_IPV4), LearnSpec::match_same(Field::IpProto)];
+    let packet = [
+        LearnSpec::match_value(Field::EthType, ETH_IPV4),
+        LearnSpec::match_field(Field::IpProto, Field::Reg(reg::PROTOCOL)),
+    ];
     packet.into_iter().chain(key()).collect()
 }
 
