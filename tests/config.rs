@@ -269,3 +269,60 @@ fn bad_agent_files_are_told_line_by_line() {
     ];
     assert_eq!(told, expected);
 }
+
+/// The program's own report of its files, after one change to a copy of them.
+fn check_says(file: &str, from: &str, to: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["p4/fabric.mapping.yaml", "p4/fabric.p4info.txtpb", "p4/fabric.json", "p4/wcmp.json", file] {
+        let name = root().join(name);
+        let to = folder.path().join(name.file_name().expect("a file"));
+        std::fs::copy(&name, to).expect("part of the repository");
+    }
+    let path = folder.path().join(Path::new(file).file_name().expect("a file"));
+    let text = std::fs::read_to_string(&path).expect("copied just now");
+    assert!(text.contains(from), "{from}");
+    std::fs::write(&path, text.replace(from, to)).expect("a writable folder");
+    let mapping = std::fs::read_to_string(root().join("p4/fabric.mapping.yaml")).expect("part of the repository");
+    let one = mapping.replace("cpu_port: 510", "cpu_port: 1");
+    std::fs::write(folder.path().join("one.yaml"), one).expect("a writable folder");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_foreshadow")).arg("check").arg(&path).output();
+    let output = output.expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{to}: {said}");
+    said.replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn check_tells_of_mappings_that_make_no_sense() {
+    let (mapping, topology) = ("p4/fabric.mapping.yaml", "topologies/mixed.yaml");
+    let table = [
+        (
+            mapping,
+            "refused: 1",
+            "refused: 0",
+            "fabric.mapping.yaml:128:35: cell 0 is 'admitted' already; expected another",
+        ),
+        (
+            mapping,
+            "cpu_port: 510",
+            "cpu_port: 900",
+            "fabric.mapping.yaml:7:1: 'cpu_port' is 900, but 'ingress_port' has 9",
+        ),
+        (
+            mapping,
+            "fabric.json",
+            "wcmp.json",
+            "fabric.mapping.yaml:5:1: the configuration has no table 'Forward.choice'",
+        ),
+        (
+            topology,
+            "device: 1}",
+            "device: 1, pipeline: one.yaml}",
+            "port 1 of node 't1' is the 'cpu_port' of its program; expected another number",
+        ),
+    ];
+    for (file, from, to, expected) in table {
+        let said = check_says(file, from, to);
+        assert!(said.contains(expected), "{to}: {expected}: {said}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::config::{Node, Problem, Stage, Topology};
 use crate::p4info::mapping::{Form, Mapping};
 use crate::southbound::p4runtime::Device;
 use crate::southbound::p4runtime::pipeline::{self, Pipeline};
-use crate::types::NodeId;
+use crate::types::{NodeId, PortNo};
 
 type Mapped = (Arc<Mapping>, Arc<dyn Pipeline>);
 
@@ -39,6 +39,7 @@ pub(super) fn devices(topology: &Topology) -> Result<Vec<Device>, BadInput> {
         }
         let (mapping, pipeline) = &pipelines[&device.pipeline];
         problems.extend(misfit(node, mapping));
+        problems.extend(taken_port(node, &device.ports, mapping));
         devices.push(Device {
             datapath: node.datapath,
             id: device.id,
@@ -66,6 +67,12 @@ fn misfit(node: &Node, mapping: &Mapping) -> Option<String> {
     (capacity > most).then(|| {
         format!("node '{id}' has 'capacity_connections' {capacity}; its program holds {slots} slots: expected at most {most}")
     })
+}
+
+/// Which port of the node its program sends to the controller by.
+fn taken_port(node: &Node, ports: &[PortNo], mapping: &Mapping) -> Option<String> {
+    let taken = ports.iter().find(|port| port.0 == mapping.cpu_port)?;
+    Some(format!("port {taken} of node '{}' is the 'cpu_port' of its program; expected another number", node.id))
 }
 
 /// The program of the fabric's own, where no other is named.

@@ -1,9 +1,10 @@
 //! Reads a mapping file: its keys, then what they name.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::resolve::Resolver;
-use super::{Counters, Events, Form, Mapping, PacketIn, PacketOut, Sources};
+use super::{CounterArray, Counters, Events, Field, Form, Mapping, PacketIn, PacketOut, Sources, device};
 use crate::config::{Fields, Place, Problem, Reader, Tree, schema};
 use crate::p4info::Info;
 use crate::wire::p4runtime::text::parse_p4info;
@@ -91,6 +92,9 @@ fn read(
     let info = info(reader, &fields, &beside.p4info)?;
     let form = form?;
 
+    for (what, expected) in device::differences(&info, &beside.device_config) {
+        reader.problem(fields.place_of("config"), what, expected);
+    }
     let mut resolver = Resolver { reader, info: &info };
     let parts = resolver.parts(form, fields.get("tables"), fields.place_of("tables"));
     let packet_in = packet_in(&mut resolver, form, &fields);
@@ -98,21 +102,24 @@ fn read(
     let counters = counters(&mut resolver, form, &fields);
     let (connection_slots, pin_slots) = registers(&mut resolver, form, &fields);
     let narrow = |value: u64| u32::try_from(value).expect("the range ends below 2^32");
+    let (cpu_port, parts, (packet_in, ingress_bits), packet_out) = (cpu_port?, parts?, packet_in?, packet_out?);
+    let egress_bits = packet_out.egress_port.width_bits;
+    cpu_port_fits(reader, &fields, cpu_port, [("ingress_port", ingress_bits), ("egress_port", egress_bits)]);
     Some(Mapping {
         form,
         file: path.to_owned(),
         cookie: cookie(beside.p4info.as_bytes(), &beside.device_config),
         device_config: beside.device_config,
-        cpu_port: narrow(cpu_port?),
+        cpu_port: narrow(cpu_port),
         cpu_session: cpu_session.map(narrow),
-        packet_in: packet_in?,
-        packet_out: packet_out?,
+        packet_in,
+        packet_out,
         counters,
         connection_slots: connection_slots?,
         pin_slots: pin_slots?,
         sweep_slots: narrow(sweep_slots - sweep_slots % SWEEP_STEP),
         groups_may_be_empty: groups_may_be_empty.unwrap_or(true),
-        parts: parts?,
+        parts,
         info,
     })
 }
@@ -146,7 +153,7 @@ fn info(reader: &mut Reader<'_>, fields: &Fields<'_>, text: &str) -> Option<Info
     }
 }
 
-fn packet_in(resolver: &mut Resolver<'_, '_>, form: Form, fields: &Fields<'_>) -> Option<PacketIn> {
+fn packet_in(resolver: &mut Resolver<'_, '_>, form: Form, fields: &Fields<'_>) -> Option<(PacketIn, u32)> {
     let named = resolver.reader.object(fields.get("packet_in")?, &schema::MAPPING_PACKET_IN)?;
     let header = resolver.info.packet_in();
     let ingress_port = resolver.metadata(header, named.get("ingress_port"), "ingress_port", 9);
@@ -154,7 +161,10 @@ fn packet_in(resolver: &mut Resolver<'_, '_>, form: Form, fields: &Fields<'_>) -
         None => resolver.wanted_by(form, &named, "reason").then_some(None),
         tree => resolver.metadata(header, tree, "reason", 1).map(Some),
     };
-    Some(PacketIn { ingress_port: ingress_port?.id, reason: reason?.map(|field| field.id) })
+    let (ingress_port, reason) = (ingress_port?, reason?);
+    resolver.two_fields(&named, ("ingress_port", &ingress_port), ("reason", reason.as_ref()));
+    let width_bits = ingress_port.width_bits;
+    Some((PacketIn { ingress_port: ingress_port.id, reason: reason.map(|field| field.id) }, width_bits))
 }
 
 fn packet_out(resolver: &mut Resolver<'_, '_>, form: Form, fields: &Fields<'_>) -> Option<PacketOut> {
@@ -166,6 +176,7 @@ fn packet_out(resolver: &mut Resolver<'_, '_>, form: Form, fields: &Fields<'_>) 
         tree => resolver.metadata(header, tree, "purpose", 1).map(Some),
     };
     let (egress_port, purpose) = (egress_port?, purpose?);
+    resolver.two_fields(&named, ("egress_port", &egress_port), ("purpose", purpose.as_ref()));
     let ours = |id: u32| id == egress_port.id || purpose.as_ref().is_some_and(|purpose| purpose.id == id);
     let others = header?.fields.iter().map(|field| field.id).filter(|id| !ours(*id)).collect();
     Some(PacketOut { egress_port, purpose, others })
@@ -177,13 +188,11 @@ fn counters(resolver: &mut Resolver<'_, '_>, form: Form, fields: &Fields<'_>) ->
         return Counters::default();
     };
     let Some(named) = resolver.reader.object(tree, &schema::MAPPING_COUNTERS) else { return Counters::default() };
-    let mut array = |key: &str| {
-        let name = named.get(key)?;
-        resolver.counter(name, key)
-    };
+    let mut taken = BTreeMap::new();
+    let mut array = |key: &'static str| resolver.only_counter(&mut taken, named.get(key), key, key);
     let (port_in, port_out) = (array("port_in"), array("port_out"));
     let events = match named.get("events") {
-        Some(tree) => events(resolver, tree),
+        Some(tree) => events(resolver, tree, &mut taken),
         None => {
             resolver.wanted_by(form, &named, "events");
             None
@@ -192,13 +201,16 @@ fn counters(resolver: &mut Resolver<'_, '_>, form: Form, fields: &Fields<'_>) ->
     Counters { port_in, port_out, events }
 }
 
-fn events(resolver: &mut Resolver<'_, '_>, tree: &Tree) -> Option<Events> {
+fn events(resolver: &mut Resolver<'_, '_>, tree: &Tree, counters: &mut BTreeMap<u32, &'static str>) -> Option<Events> {
     let named = resolver.reader.object(tree, &schema::MAPPING_EVENTS)?;
-    let counter = resolver.counter(named.get("counter")?, "counter");
+    let counter = resolver.only_counter(counters, named.get("counter"), "counter", "events");
     let cells = resolver.reader.object(named.get("cells")?, &schema::MAPPING_CELLS)?;
     let size = counter.as_ref()?.cells;
-    let mut cell = |key: &str| {
-        let cell = resolver.reader.integer(cells.get(key), key, 0..=size.saturating_sub(1))?;
+    let mut taken = BTreeMap::new();
+    let mut cell = |key: &'static str| {
+        let tree = cells.get(key);
+        let cell = resolver.reader.integer(tree, key, 0..=size.saturating_sub(1))?;
+        resolver.alone(&mut taken, cell, key, tree?.place, || format!("cell {cell}"));
         i64::try_from(cell).ok()
     };
     let (admitted, refused, unknown) = (cell("admitted"), cell("refused"), cell("unknown"));
@@ -233,7 +245,45 @@ fn cookie(p4info: &[u8], device_config: &[u8]) -> u64 {
     hash.max(1)
 }
 
+/// Told with the line of `cpu_port`, which is to go into each of the fields.
+fn cpu_port_fits(reader: &mut Reader<'_>, fields: &Fields<'_>, cpu_port: u64, carried_by: [(&str, u32); 2]) {
+    for (field, width_bits) in carried_by {
+        let most = largest(width_bits);
+        if cpu_port > u64::from(most) {
+            let what = format!("'cpu_port' is {cpu_port}, but '{field}' has {width_bits} bits");
+            reader.problem(fields.place_of("cpu_port"), what, format!("at most {most}"));
+        }
+    }
+}
+
+/// The largest value of so many bits, as far as ports go.
+fn largest(width_bits: u32) -> u32 {
+    1_u32.checked_shl(width_bits).map_or(u32::MAX, |beyond| beyond - 1)
+}
+
 impl Resolver<'_, '_> {
+    /// Two fields beside a packet, which have to be two.
+    fn two_fields(&mut self, fields: &Fields<'_>, one: (&'static str, &Field), other: (&'static str, Option<&Field>)) {
+        let (Some(field), Some(tree)) = (other.1, fields.get(other.0)) else { return };
+        let mut taken = BTreeMap::from([(one.1.id, one.0)]);
+        self.alone(&mut taken, field.id, other.0, tree.place, || format!("metadata '{}'", field.name));
+    }
+
+    /// A counter that nothing else counts with.
+    fn only_counter(
+        &mut self,
+        taken: &mut BTreeMap<u32, &'static str>,
+        tree: Option<&Tree>,
+        key: &str,
+        role: &'static str,
+    ) -> Option<CounterArray> {
+        let tree = tree?;
+        let array = self.counter(tree, key)?;
+        let name = self.info.counter_by_id(array.id).map(|counter| counter.name.clone());
+        self.alone(taken, array.id, role, tree.place, || format!("counter '{}'", name.unwrap_or_default()));
+        Some(array)
+    }
+
     /// False, and a problem, where the form needs the key.
     fn wanted_by(&mut self, form: Form, fields: &Fields<'_>, key: &str) -> bool {
         if form == Form::Fabric {

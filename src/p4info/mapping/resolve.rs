@@ -89,6 +89,7 @@ impl Resolver<'_, '_> {
         let given = self.map_or_empty(tree, "key")?;
         self.known(given, "a key field", spec.keys.iter().map(|key| key.name));
         let mut keys = BTreeMap::new();
+        let mut taken = BTreeMap::new();
         let mut whole = true;
         for wanted in spec.keys {
             let Some((_, _, tree)) = given.iter().find(|(name, ..)| name == wanted.name) else {
@@ -101,7 +102,11 @@ impl Resolver<'_, '_> {
                 continue;
             };
             match self.key(wanted, table, tree) {
-                Some(key) => _ = keys.insert(wanted.name, key),
+                Some(key) => {
+                    let whom = || format!("match field '{}' of '{}'", key.field.name, table.name);
+                    whole &= self.alone(&mut taken, key.field.id, wanted.name, tree.place, whom);
+                    keys.insert(wanted.name, key);
+                }
                 None => whole = false,
             }
         }
@@ -145,6 +150,7 @@ impl Resolver<'_, '_> {
         let given = self.map_or_empty(tree, "actions")?;
         self.known(given, "an action", spec.actions.iter().map(|action| action.name));
         let mut actions = BTreeMap::new();
+        let mut taken = BTreeMap::new();
         let mut whole = true;
         for wanted in spec.actions {
             let Some((_, _, tree)) = given.iter().find(|(name, ..)| name == wanted.name) else {
@@ -157,7 +163,11 @@ impl Resolver<'_, '_> {
                 continue;
             };
             match self.action(spec, wanted, table, tree) {
-                Some(action) => _ = actions.insert(wanted.name, action),
+                Some(action) => {
+                    let whom = || format!("action '{}' of part '{}'", action.name, spec.name);
+                    whole &= self.alone(&mut taken, action.id, wanted.name, tree.place, whom);
+                    actions.insert(wanted.name, action);
+                }
                 None => whole = false,
             }
         }
@@ -187,34 +197,68 @@ impl Resolver<'_, '_> {
             self.reader.problem(named.place, what, "a default action that can be set");
             return None;
         }
-        let given = self.map_or_empty(fields.get("params"), "params")?;
+        let params = self.params(wanted, action, fields.get("params"), tree.place)?;
+        Some(Action { id: action.id, name: action.name.clone(), params })
+    }
+
+    fn params(
+        &mut self,
+        wanted: &ActionSpec,
+        action: &crate::p4info::Action,
+        tree: Option<&Tree>,
+        place: Place,
+    ) -> Option<BTreeMap<&'static str, Field>> {
+        let given = self.map_or_empty(tree, "params")?;
         self.known(given, "a parameter", wanted.params.iter().map(|(name, _)| *name));
         let mut params = BTreeMap::new();
+        let mut taken = BTreeMap::new();
+        let mut whole = true;
         for (name, width) in wanted.params {
             let Some((_, _, tree)) = given.iter().find(|(given, ..)| given == name) else {
                 let what = format!("the parameter '{name}' of action '{}' is not mapped", wanted.name);
-                self.reader.problem(tree.place, what, format!("a parameter of '{}' of {width} bits", action.name));
+                self.reader.problem(place, what, format!("a parameter of '{}' of {width} bits", action.name));
                 continue;
             };
             let Some(text) = self.reader.text(Some(tree), name) else { continue };
             let Some(param) = self.found(action.param(&text), tree, "a parameter of the action") else { continue };
-            let whom = format!("parameter '{text}' of '{}'", action.name);
-            if self.wide_enough(tree, &whom, param.width_bits, *width).is_some() {
+            let whom = || format!("parameter '{text}' of '{}'", action.name);
+            whole &= self.alone(&mut taken, param.id, *name, tree.place, whom);
+            if self.wide_enough(tree, &whom(), param.width_bits, *width).is_some() {
                 let field = Field { id: param.id, name: param.name.clone(), width_bits: param.width_bits };
                 params.insert(*name, field);
             }
         }
-        if params.len() < wanted.params.len() {
+        if !whole || params.len() < wanted.params.len() {
             return None;
         }
         // An action needs every one of its parameters.
         let mapped = |id: u32| params.values().any(|param: &Field| param.id == id);
         if let Some(param) = action.params.iter().find(|param| !mapped(param.id)) {
             let what = format!("parameter '{}' of '{}' is mapped to nothing", param.name, action.name);
-            self.reader.problem(tree.place, what, format!("an action with {}", params_needed(wanted)));
+            self.reader.problem(place, what, format!("an action with {}", params_needed(wanted)));
             return None;
         }
-        Some(Action { id: action.id, name: action.name.clone(), params })
+        Some(params)
+    }
+
+    /// False, and a problem, where something of the program was given another role before.
+    pub(super) fn alone<I: Ord>(
+        &mut self,
+        taken: &mut BTreeMap<I, &'static str>,
+        id: I,
+        role: &'static str,
+        place: Place,
+        whom: impl FnOnce() -> String,
+    ) -> bool {
+        let before = *taken.entry(id).or_insert(role);
+        if before != role {
+            self.reader.problem(
+                place,
+                format!("{} is '{before}' already", whom()),
+                format!("another one for '{role}'"),
+            );
+        }
+        before == role
     }
 
     fn selector(

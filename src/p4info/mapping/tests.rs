@@ -102,6 +102,126 @@ fn what_is_wrong_is_told_with_its_line() {
     }
 }
 
+/// One thing of the program in two roles, each at the line of the second.
+#[test]
+fn nothing_plays_two_roles() {
+    let table = [
+        (
+            "fabric",
+            "{admitted: 0, refused: 1, unknown: 2}",
+            "{admitted: 0, refused: 0, unknown: 2}",
+            "cell 0 is 'admitted' already; expected another one for 'refused'",
+        ),
+        (
+            "fabric",
+            "{admitted: 0, refused: 1, unknown: 2}",
+            "{admitted: 1, refused: 2, unknown: 1}",
+            "cell 1 is 'admitted' already; expected another one for 'unknown'",
+        ),
+        (
+            "fabric",
+            "port_out: port_out",
+            "port_out: port_in",
+            "counter 'Forward.port_in' is 'port_in' already; expected another one for 'port_out'",
+        ),
+        ("fabric", "counter: events", "counter: port_out", "is 'port_out' already; expected another one for 'events'"),
+        (
+            "fabric",
+            "{ingress_port: ingress_port, reason: reason}",
+            "{ingress_port: ingress_port, reason: ingress_port}",
+            "metadata 'ingress_port' is 'ingress_port' already; expected another one for 'reason'",
+        ),
+        (
+            "fabric",
+            "{egress_port: egress_port, purpose: purpose}",
+            "{egress_port: egress_port, purpose: egress_port}",
+            "metadata 'egress_port' is 'egress_port' already; expected another one for 'purpose'",
+        ),
+        (
+            "fabric",
+            "params: {node: node, role: role}",
+            "params: {node: node, role: node}",
+            "parameter 'node' of 'Forward.become' is 'node' already; expected another one for 'role'",
+        ),
+        (
+            "fabric",
+            "to_set: {action: to_set, params: {set: set}}",
+            "to_set: {action: serve, params: {set: service}}",
+            "action 'Forward.serve' of part 'routes' is 'to_set' already; expected another one for 'serve'",
+        ),
+        (
+            "wcmp",
+            "key: {interface: router_interface_id, neighbour: neighbor_id}",
+            "key: {interface: neighbor_id, neighbour: neighbor_id}",
+            "is 'interface' already; expected another one for 'neighbour'",
+        ),
+    ];
+    for (name, from, to, expected) in table {
+        let problems = problems_after(name, from, to);
+        let found = problems.iter().find(|problem| problem.contains(expected));
+        let found = found.unwrap_or_else(|| panic!("{to}: {expected}: {problems:#?}"));
+        let file = std::fs::read_to_string(file(&format!("{name}.mapping.yaml"))).expect("part of the repository");
+        let line = file[..file.find(from).expect("looked for before")].lines().count();
+        let near = |line: usize| found.starts_with(&format!("m.yaml:{line}:"));
+        assert!((line..line + 5).any(near), "{line}: {found}");
+    }
+}
+
+#[test]
+fn ports_fit_the_fields_that_carry_them() {
+    let problems = problems_after("fabric", "cpu_port: 510", "cpu_port: 512");
+    let expected = |field: &str| {
+        let what = format!("'cpu_port' is 512, but '{field}' has 9 bits; expected at most 511");
+        problems.iter().any(|problem| problem.starts_with("m.yaml:7: ") && problem.ends_with(&what))
+    };
+    assert!(expected("ingress_port") && expected("egress_port") && problems.len() == 2, "{problems:#?}");
+}
+
+/// BMv2's configuration with one change in every place of it, and what is said of it at the line of `config`.
+#[test]
+fn a_configuration_of_another_program_is_refused() {
+    let read = |name: &str| std::fs::read_to_string(file(name)).expect("part of the repository");
+    let (mapping, p4info, config) = (read("fabric.mapping.yaml"), read("fabric.p4info.txtpb"), read("fabric.json"));
+    let told_of = |config: &str| {
+        let (file, device_config) = (Path::new("m.yaml"), config.as_bytes());
+        let sources = Sources { file, mapping: &mapping, p4info: &p4info, device_config };
+        Mapping::parse(&sources).map_or_else(|problems| told(&problems), |_| Vec::new())
+    };
+    let table = [
+        (
+            "Forward.routes",
+            "Forward.roads",
+            "the configuration has no table 'Forward.routes', which the P4Info has; expected both of the same program",
+        ),
+        ("Forward.to_set", "Forward.to_sets", "the configuration has no action 'Forward.to_set'"),
+        (
+            "Forward.to_set",
+            "Forward.to_sets",
+            "table 'Forward.routes' has the actions Forward.deliver, Forward.refuse, Forward.serve, Forward.to_node, \
+             Forward.to_sets in the configuration; expected Forward.deliver, Forward.refuse, Forward.serve, \
+             Forward.to_node, Forward.to_set, as the P4Info has it",
+        ),
+        ("Forward.port_in", "Forward.port_inn", "the configuration has no counter 'Forward.port_in'"),
+        ("Forward.keys", "Forward.locks", "the configuration has no register 'Forward.keys'"),
+        ("\"half_open_ms\"", "\"half_closed_ms\"", "action 'Forward.hold' has the parameters (capacity: 32 bits,"),
+        ("\"destination\"", "\"target\"", "table 'Forward.routes' has the key (target) in the configuration"),
+        ("\"pipelines\"", "\"pipelines\": 3, \"others\"", "the configuration has pipelines, but not as BMv2 reads"),
+    ];
+    assert!(told_of(&config).is_empty());
+    for (from, to, expected) in table {
+        assert!(config.contains(from), "{from}");
+        let problems = told_of(&config.replace(from, to));
+        let is_it = |problem: &String| problem.starts_with("m.yaml:5: ") && problem.contains(expected);
+        assert!(problems.iter().any(is_it), "{to}: {expected}: {problems:#?}");
+    }
+    // The other program's, as a whole; and what is no configuration of BMv2 is not looked into.
+    let problems = told_of(&read("wcmp.json"));
+    assert!(problems.iter().any(|problem| problem.contains("no table 'Forward.choice'")), "{problems:#?}");
+    for other in ["", "{}", "\u{1}binary", "[1, 2]"] {
+        assert!(told_of(other).is_empty(), "{other}");
+    }
+}
+
 #[test]
 fn lines_are_those_of_the_values() {
     let problems = problems_after("fabric", "table: routes", "table: route");
