@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::kernel::{KernelError, Netlink, REQUESTS_MAX, Read};
 use super::link::{Address, Link, LinkError};
@@ -99,6 +99,7 @@ type Question = (Ask, oneshot::Sender<Answer>);
 pub struct Handle {
     questions: SyncSender<Question>,
     wake: Arc<UnixStream>,
+    ended: watch::Receiver<()>,
 }
 
 impl Handle {
@@ -111,6 +112,13 @@ impl Handle {
         // A full pipe wakes too.
         let _ = rustix::io::write(self.wake.as_fd(), &[0]);
         answer.await.map_err(|_| AskError::Ended)
+    }
+
+    /// Until the agent's thread has ended, as it was told to or by a defect.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // Nothing is ever sent: the thread's end drops the sender.
+        while ended.changed().await.is_ok() {}
     }
 
     /// Ends the agent. Kernels and peers keep what they have.
@@ -200,9 +208,14 @@ pub fn start(options: Options) -> Result<(Handle, JoinHandle<()>), DriverError> 
         gather_until: Timestamp(0),
         begun,
     };
-    let thread = std::thread::Builder::new().name("agent".to_owned()).spawn(move || driver.run());
+    let (running, ended) = watch::channel(());
+    let thread = std::thread::Builder::new().name("agent".to_owned()).spawn(move || {
+        // Dropped at the end, in a panic too.
+        let _running = running;
+        driver.run();
+    });
     let thread = thread.map_err(DriverError::Thread)?;
-    Ok((Handle { questions: sender, wake: Arc::new(waker) }, thread))
+    Ok((Handle { questions: sender, wake: Arc::new(waker), ended }, thread))
 }
 
 impl Driver {

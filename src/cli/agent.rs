@@ -95,17 +95,11 @@ async fn serve(config: &AgentConfig, trace: Option<&Path>) -> anyhow::Result<()>
             None => std::future::pending().await,
         }
     };
-    let ended = async {
-        // The thread ends only when it is told to, or by a defect.
-        while !thread.is_finished() {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-    };
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = controlling => {}
         outcome = served => outcome?,
-        () = ended => bail!("the agent's thread has ended"),
+        () = handle.ended() => bail!("the agent's thread has ended"),
     }
     handle.stop();
     let _ = std::fs::remove_file(&config.control);

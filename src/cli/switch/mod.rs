@@ -42,27 +42,67 @@ pub async fn run(args: &SwitchArgs) -> anyhow::Result<()> {
     }
 }
 
+/// `HOST:PORT`. A name is looked up when the switch starts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Endpoint(String);
+
+impl TryFrom<String> for Endpoint {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let sound = text.parse::<SocketAddr>().is_ok()
+            || text.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && !host.contains([':', ' ', '/']) && port.parse::<u16>().is_ok()
+            });
+        if sound { Ok(Self(text)) } else { Err(format!("expected HOST:PORT, came '{text}'")) }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self(address.to_string())
+    }
+}
+
+impl Endpoint {
+    /// The first address of the name, IPv4 before IPv6. `key` says in errors whose it is.
+    async fn resolve(&self, key: &str) -> Result<SocketAddr, BadInput> {
+        let Self(text) = self;
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        let wrong =
+            |why: String| BadInput(format!("'{key}' is {text}: {why}; expected an address or a name that has one"));
+        let found = tokio::net::lookup_host(text).await.map_err(|error| wrong(error.to_string()))?;
+        found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| wrong("the name has no address".to_owned()))
+    }
+}
+
 /// What a port leads to: two keys for UDP, one for an interface, none for nowhere.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Link {
     /// Where frames for this port arrive; without it the port leads nowhere.
     #[serde(default)]
-    listen: Option<SocketAddr>,
+    listen: Option<Endpoint>,
     /// Where frames that leave by it are sent.
     #[serde(default)]
-    peer: Option<SocketAddr>,
+    peer: Option<Endpoint>,
     /// The network interface that is this port.
     #[serde(default)]
     interface: Option<String>,
 }
 
 impl Link {
-    fn attachment(&self) -> Option<Attachment> {
-        match (self.listen, self.peer, &self.interface) {
-            (Some(listen), Some(peer), _) => Some(Attachment::Udp { listen, peer }),
+    async fn attachment(&self, port: u32) -> Result<Option<Attachment>, BadInput> {
+        Ok(match (&self.listen, &self.peer, &self.interface) {
+            (Some(listen), Some(peer), _) => Some(Attachment::Udp {
+                listen: listen.resolve(&format!("listen of port {port}")).await?,
+                peer: peer.resolve(&format!("peer of port {port}")).await?,
+            }),
             (_, _, Some(name)) => Some(Attachment::Interface(name.clone())),
             _ => None,
-        }
+        })
     }
 }
 
@@ -89,8 +129,12 @@ fn problem_of_ports<'p>(ports: impl Iterator<Item = (u32, &'p Link)>, numbers: [
 }
 
 /// The open ends of a file's ports.
-fn attachments<'p>(ports: impl Iterator<Item = (u32, &'p Link)>) -> Vec<(PortNo, Attachment)> {
-    ports.filter_map(|(number, link)| Some((PortNo(number), link.attachment()?))).collect()
+async fn attachments(ports: &[(u32, Link)]) -> Result<Vec<(PortNo, Attachment)>, BadInput> {
+    let mut open = Vec::new();
+    for (number, link) in ports {
+        open.extend(link.attachment(*number).await?.map(|attachment| (PortNo(*number), attachment)));
+    }
+    Ok(open)
 }
 
 /// Reads a file of one of the two forms; `problem` looks at what its types cannot say.
@@ -106,5 +150,32 @@ fn problem_in<F: DeserializeOwned>(text: &str, problem: impl Fn(&F) -> Option<St
     match serde_saphyr::from_str::<F>(text) {
         Ok(file) => problem(&file).unwrap_or_default(),
         Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_hosts_with_ports() {
+        for good in ["127.0.0.1:1", "[::1]:6653", "localhost:0", "sdn.example.net:6653"] {
+            assert_eq!(Endpoint::try_from(good.to_owned()), Ok(Endpoint(good.to_owned())));
+        }
+        for bad in ["", "localhost", "localhost:", ":6653", "localhost:70000", "::1:6653", "http://a:1", "two words:1"]
+        {
+            assert_eq!(Endpoint::try_from(bad.to_owned()), Err(format!("expected HOST:PORT, came '{bad}'")));
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up() {
+        let resolve = async |text: &str| Endpoint(text.to_owned()).resolve("listen").await;
+        assert_eq!(resolve("localhost:9559").await.ok(), Some(SocketAddr::from(([127, 0, 0, 1], 9559))));
+        assert_eq!(resolve("[::1]:9").await.ok().map(|address| address.to_string()).as_deref(), Some("[::1]:9"));
+        // Reserved to have no address (RFC 6761).
+        let BadInput(told) = resolve("switch.invalid:9559").await.expect_err("no such name");
+        assert!(told.starts_with("'listen' is switch.invalid:9559: "), "{told}");
+        assert!(told.ends_with("; expected an address or a name that has one"), "{told}");
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Link, SwitchArgs, attachments, problem_of_ports};
+use super::{Endpoint, Link, SwitchArgs, attachments, problem_of_ports};
 use crate::cli::shutdown_on_signal;
 use crate::controller::driver::wall_clock;
 use crate::fabric::driver::{SharedNetwork, drive};
@@ -29,7 +29,7 @@ struct SwitchFile {
     #[serde(default)]
     name: Option<String>,
     #[serde(default = "default_controller")]
-    controller: SocketAddr,
+    controller: Endpoint,
     ports: Vec<PortFile>,
 }
 
@@ -42,33 +42,33 @@ struct PortFile {
     #[serde(default)]
     mac: Option<MacAddr>,
     #[serde(default)]
-    listen: Option<SocketAddr>,
+    listen: Option<Endpoint>,
     #[serde(default)]
-    peer: Option<SocketAddr>,
+    peer: Option<Endpoint>,
     #[serde(default)]
     interface: Option<String>,
 }
 
-fn default_controller() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 6653))
+fn default_controller() -> Endpoint {
+    SocketAddr::from(([127, 0, 0, 1], 6653)).into()
 }
 
 pub(super) async fn run(args: &SwitchArgs) -> anyhow::Result<()> {
     let file: SwitchFile = super::read(args, SwitchFile::problem)?;
+    let controller = file.controller.resolve("controller").await?;
     let name = NodeId::new(file.name.as_deref().unwrap_or("switch"));
     let ports = file.ports.iter().map(|port| port.to_switch_port(file.dpid)).collect();
     let network = SharedNetwork::new(Network::single(&name, DatapathId(file.dpid), ports));
     network.with(|network| network.set_time(wall_clock()));
     let shutdown = shutdown_on_signal()?;
-    let links = file.links();
-    let wires = Wires::open(attachments(links.iter().map(|(number, link)| (*number, link)))).await?;
+    let wires = Wires::open(attachments(&file.links()).await?).await?;
     let mut tasks = JoinSet::new();
     let receiver = network.clone();
     wires.receive(move |batch| take_in(&receiver, batch), &mut tasks, &shutdown);
     tasks.spawn(transmit(network.clone(), wires, shutdown.clone()));
     tasks.spawn(expire(network.clone(), shutdown.clone()));
-    tracing::info!(switch = %name, datapath = %DatapathId(file.dpid), controller = %file.controller, "started");
-    tasks.spawn(drive(network, 0, file.controller, shutdown));
+    tracing::info!(switch = %name, datapath = %DatapathId(file.dpid), %controller, "started");
+    tasks.spawn(drive(network, 0, controller, shutdown));
     tasks.join_all().await;
     Ok(())
 }
@@ -82,7 +82,11 @@ impl SwitchFile {
     }
 
     fn links(&self) -> Vec<(u32, Link)> {
-        let link = |port: &PortFile| Link { listen: port.listen, peer: port.peer, interface: port.interface.clone() };
+        let link = |port: &PortFile| Link {
+            listen: port.listen.clone(),
+            peer: port.peer.clone(),
+            interface: port.interface.clone(),
+        };
         self.ports.iter().map(|port| (port.number, link(port))).collect()
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use super::{Link, SwitchArgs, attachments, problem_of_ports};
+use super::{Endpoint, Link, SwitchArgs, attachments, problem_of_ports};
 use crate::cli::shutdown_on_signal;
 use crate::controller::driver::wall_clock;
 use crate::fabric::p4::server::{self, SharedTarget};
@@ -25,7 +25,7 @@ struct SwitchFile {
     #[serde(default)]
     name: Option<String>,
     #[serde(default = "default_listen")]
-    listen: SocketAddr,
+    listen: Endpoint,
     #[serde(default = "default_cpu_port")]
     cpu_port: u32,
     #[serde(default)]
@@ -49,15 +49,15 @@ struct PortFile {
     #[serde(default, rename = "name")]
     _name: Option<String>,
     #[serde(default)]
-    listen: Option<SocketAddr>,
+    listen: Option<Endpoint>,
     #[serde(default)]
-    peer: Option<SocketAddr>,
+    peer: Option<Endpoint>,
     #[serde(default)]
     interface: Option<String>,
 }
 
-fn default_listen() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 9559))
+fn default_listen() -> Endpoint {
+    SocketAddr::from(([127, 0, 0, 1], 9559)).into()
 }
 
 fn default_cpu_port() -> u32 {
@@ -76,9 +76,9 @@ pub(super) async fn run(args: &SwitchArgs) -> anyhow::Result<()> {
         ports: file.ports.iter().map(|port| PortNo(port.number)).collect(),
     };
     let shutdown = shutdown_on_signal()?;
-    let links = file.links();
-    let wires = Wires::open(attachments(links.iter().map(|(number, link)| (*number, link)))).await?;
-    let listener = TcpListener::bind(file.listen).await.with_context(|| format!("cannot listen on {}", file.listen))?;
+    let wires = Wires::open(attachments(&file.links()).await?).await?;
+    let listen = file.listen.resolve("listen").await?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let listen = listener.local_addr().context("a listener has an address")?;
     let name = file.name.as_deref().unwrap_or("switch");
     let (target, frames) = SharedTarget::new(Target::new(settings), wall_clock);
@@ -101,7 +101,11 @@ impl SwitchFile {
     }
 
     fn links(&self) -> Vec<(u32, Link)> {
-        let link = |port: &PortFile| Link { listen: port.listen, peer: port.peer, interface: port.interface.clone() };
+        let link = |port: &PortFile| Link {
+            listen: port.listen.clone(),
+            peer: port.peer.clone(),
+            interface: port.interface.clone(),
+        };
         self.ports.iter().map(|port| (port.number, link(port))).collect()
     }
 }
@@ -115,6 +119,8 @@ mod tests {
         let cases = [
             ("device: 1\nports: [{number: 1, interface: s1-eth1}, {number: 2, name: unused}]", ""),
             ("device: 7\nlisten: '127.0.0.1:0'\nbehaviour: specification\ncpu_port: 500\nports: []", ""),
+            ("device: 1\nlisten: 'localhost:0'\nports: [{number: 1, listen: 'a.lan:1', peer: 'b.lan:2'}]", ""),
+            ("device: 1\nlisten: localhost\nports: []", "expected HOST:PORT, came 'localhost'"),
             ("device: 0\nports: []", "expected a device"),
             ("device: 1\ncpu_port: 511\nports: []", "expected a cpu_port"),
             ("device: 1\ncpu_port: 3\nports: [{number: 3}]", "is both"),
