@@ -33,18 +33,33 @@ impl Errand {
     }
 }
 
+/// An errand that was begun or waits to be, and the first message it sent.
+#[derive(Debug)]
+struct Begun {
+    errand: Errand,
+    first: Option<u32>,
+}
+
 #[derive(Debug)]
 struct Running {
     errand: Errand,
-    awaited: Option<u32>,
+    first: u32,
+    awaited: u32,
     deadline: Timestamp,
+}
+
+impl Running {
+    /// Whether a message was sent for this errand, and not for one before. Numbers wrap.
+    fn has_sent(&self, xid: u32) -> bool {
+        xid.wrapping_sub(self.first) <= self.awaited.wrapping_sub(self.first)
+    }
 }
 
 /// The errands of one session.
 #[derive(Debug)]
 pub(super) struct Errands {
     mapping: Mapping,
-    waiting: VecDeque<Errand>,
+    waiting: VecDeque<Begun>,
     running: Option<Running>,
     events: VecDeque<Event>,
 }
@@ -80,7 +95,7 @@ impl Errands {
         if self.waiting.len() >= WAITING_MAX {
             return self.tell(datapath, owner, "too many errands wait for this switch");
         }
-        self.waiting.push_back(errand);
+        self.waiting.push_back(Begun { errand, first: None });
         self.go_on(plan, session, now);
     }
 
@@ -96,21 +111,36 @@ impl Errands {
         session: &mut Session,
         now: Timestamp,
     ) {
-        let Some(running) = self.running.take_if(|running| running.awaited == Some(xid)) else { return };
+        let Some(running) = self.running.take_if(|running| running.awaited == xid) else { return };
         let (Some(plan), Some(datapath)) = (plan, session.datapath()) else { return };
+        let first = Some(running.first);
         match (running.errand, body) {
             (Errand::Read { owner }, Some(MultipartReplyBody::Flow(flows))) => {
                 let connections = (self.mapping.connections)(plan, owner, flows);
                 self.events.push_back(Event::Connections { datapath, owner, connections });
             }
             (Errand::Read { owner }, _) => self.tell(datapath, owner, "the switch answered something else"),
-            (errand @ Errand::Write { .. }, _) => self.waiting.push_front(errand),
+            (errand @ Errand::Write { .. }, _) => self.waiting.push_front(Begun { errand, first }),
         }
         self.go_on(Some(plan), session, now);
     }
 
-    /// A message of the errand under way was refused.
-    pub(super) fn failed(&mut self, error: &str, session: &Session) {
+    /// A message was refused. If it was the running errand's, that is over; what an earlier one sent says nothing of it.
+    pub(super) fn failed(
+        &mut self,
+        xid: u32,
+        error: &str,
+        plan: Option<&Arc<DatapathPlan>>,
+        session: &mut Session,
+        now: Timestamp,
+    ) {
+        if self.running.as_ref().is_some_and(|running| running.has_sent(xid)) {
+            self.give_up(error, session);
+            self.go_on(plan, session, now);
+        }
+    }
+
+    fn give_up(&mut self, error: &str, session: &Session) {
         let Some(running) = self.running.take() else { return };
         if let Some(datapath) = session.datapath() {
             self.tell(datapath, running.errand.owner(), error);
@@ -123,10 +153,10 @@ impl Errands {
 
     pub(super) fn tick(&mut self, plan: Option<&Arc<DatapathPlan>>, session: &mut Session, now: Timestamp) {
         if self.running.as_ref().is_some_and(|running| now >= running.deadline) {
-            if let Some(late) = self.running.as_ref().and_then(|running| running.awaited) {
-                session.forget(late);
+            if let Some(late) = self.running.as_ref() {
+                session.forget(late.awaited);
             }
-            self.failed("the switch did not answer in time", session);
+            self.give_up("the switch did not answer in time", session);
         }
         self.go_on(plan, session, now);
     }
@@ -138,7 +168,7 @@ impl Errands {
     fn go_on(&mut self, plan: Option<&Arc<DatapathPlan>>, session: &mut Session, now: Timestamp) {
         let (Some(plan), Some(datapath)) = (plan, session.datapath()) else { return };
         while self.running.is_none() {
-            let Some(mut errand) = self.waiting.pop_front() else { return };
+            let Some(Begun { mut errand, mut first }) = self.waiting.pop_front() else { return };
             let awaited = match &mut errand {
                 Errand::Read { .. } => (self.mapping.connections_request)(plan).and_then(|body| {
                     let request = MultipartRequest { more: false, body };
@@ -154,7 +184,8 @@ impl Errands {
                     for (add, connection) in changes.drain(..chunk) {
                         let flow_mod = (self.mapping.write_connection)(plan, *owner, &connection, add);
                         let sent = flow_mod.map(|it| session.request(Owner::Connections, Message::FlowMod(it)));
-                        if let Some(Ok(_)) = sent {
+                        if let Some(Ok(xid)) = sent {
+                            first = first.or(Some(xid));
                             *(if add { &mut *added } else { &mut *removed }) += 1;
                         }
                     }
@@ -162,9 +193,15 @@ impl Errands {
                 }
             };
             match awaited {
-                Some(_) => self.running = Some(Running { errand, awaited, deadline: now + PATIENCE }),
+                Some(awaited) => {
+                    let (first, deadline) = (first.unwrap_or(awaited), now + PATIENCE);
+                    self.running = Some(Running { errand, first, awaited, deadline });
+                }
                 None => self.tell(datapath, errand.owner(), "the session takes no more requests now"),
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
