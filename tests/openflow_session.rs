@@ -563,6 +563,12 @@ fn a_master_asks_for_its_role_and_leaves_where_a_newer_one_is_known() {
     pair.switch.say(0, Message::Experimenter(Experimenter::RoleStatus(demoted)));
     pair.switch.refuse = |message| matches!(message, Message::FlowMod(_) | Message::GroupMod(_)).then_some((1, 10));
     pair.exchange();
+    let told = Event::RoleChanged {
+        datapath: DATAPATH,
+        role: SessionRole::Slave,
+        reason: "another controller asked to be master".to_owned(),
+    };
+    assert_eq!(pair.events.back(), Some(&told));
     pair.pass(Duration::from_secs(6));
     let Some(Event::SessionStatus { status, .. }) = pair.told.last() else { panic!("{:?}", pair.told) };
     assert_eq!(status.role, SessionRole::Slave);

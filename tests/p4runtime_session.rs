@@ -285,6 +285,7 @@ fn a_demotion_stops_writes_at_once_and_a_promotion_sends_the_difference_alone() 
     let answer = wire.switch.call(batch);
     wire.elect(ELECTION + 1);
     assert_eq!(wire.session.standing(), Standing::Backup { highest: Some(ELECTION + 1), others: true });
+    assert_eq!(wire.roles.pop(), Some((SessionRole::Slave, "election id 11 is primary".to_owned())));
     wire.session.answered(id, answer, wire.now);
     wire.wait(ms(3_000));
     assert_eq!((wire.kept.len(), wire.switch.writes.len()), (0, 1), "the rest was dropped");
@@ -300,6 +301,8 @@ fn a_demotion_stops_writes_at_once_and_a_promotion_sends_the_difference_alone() 
     wire.take();
     wire.elect(ELECTION);
     let counts = wire.installed(2);
+    let promoted = (SessionRole::Master, "this controller's election id is the highest".to_owned());
+    assert_eq!(wire.roles, [promoted], "the first election of a session is no change");
     assert_eq!((counts.flows_added, counts.unchanged), (1, 4), "what is there is not written again");
     let mut inserted: Vec<_> =
         wire.switch.written().iter().map(|update| key(update.entity.as_ref().unwrap())).collect();
@@ -358,6 +361,58 @@ fn a_backup_reads_and_never_writes() {
         "a sweep is a packet, which a backup may not send"
     );
     assert_eq!((wire.switch.writes.len(), wire.switch.pushes.len(), wire.sent.len()), (0, 0, 1));
+}
+
+/// An earlier controller's reconciliation was refused, and it left before it committed: the switch shows the new cookie, takes
+/// entries, and forwards by the old program.
+#[test]
+fn a_switch_that_was_left_half_way_is_brought_to_run_the_program() {
+    let half = |saved: &Small, held: &Small| MemorySwitch {
+        halfway: MemorySwitch::running(saved.forwarding_config()).config,
+        ..MemorySwitch::running(held.forwarding_config())
+    };
+    let (ours, other) = (Small::new(1), Small::other(2));
+    let mut wire = Wire::primary(ours.clone(), half(&ours, &other));
+    assert_eq!(wire.switch.pushes, [Action::Commit], "what it had saved is ours");
+    let runs = |wire: &Wire| wire.switch.config.as_ref().and_then(|config| config.cookie).map(|cookie| cookie.cookie);
+    assert_eq!((runs(&wire), wire.switch.empty_commits), (Some(1), 0));
+    wire.install(1, plan(&[(1, 3)], &[]));
+    assert_eq!(wire.installed(1).flows_added, 1);
+
+    // What it had saved is another's, though ours is what it said.
+    let mut wire = Wire::dial(ours.clone(), half(&ours, &ours), P4SessionSettings::default());
+    wire.silent = Some("set-pipeline");
+    wire.elect(ELECTION);
+    wire.switch.halfway = MemorySwitch::running(other.forwarding_config()).config;
+    wire.silent = None;
+    wire.answer_kept();
+    assert_eq!((runs(&wire), &wire.switch.pushes[..2]), (Some(1), &[Action::Commit, Action::ReconcileAndCommit][..]));
+
+    // Nothing is half-way: one question, and no more of it in this session; a backup asks nothing.
+    let mut wire = Wire::primary(ours.clone(), running());
+    wire.wait(ms(20_000));
+    assert_eq!((wire.switch.pushes.len(), wire.switch.empty_commits), (0, 1));
+    let mut wire = Wire::dial(ours.clone(), half(&ours, &other), P4SessionSettings::default());
+    wire.elect(99);
+    assert_eq!((wire.switch.pushes.len(), wire.switch.empty_commits), (0, 0));
+    // Until it is primary.
+    wire.elect(ELECTION);
+    assert_eq!((runs(&wire), &wire.switch.pushes[..]), (Some(1), &[Action::Commit][..]));
+}
+
+#[test]
+fn a_program_without_a_name_is_told_of_in_words() {
+    for (pipeline, expected) in [
+        (Small::new(1), "the switch does not run the program small.p4 1: "),
+        (Small::unnamed(1), "the switch does not run its program: "),
+    ] {
+        let mut wire = Wire::dial(pipeline, MemorySwitch::default(), P4SessionSettings::default());
+        wire.silent = Some("set-pipeline");
+        wire.elect(ELECTION);
+        wire.wait(ms(61_000));
+        let told = wire.session.closed().map(ToString::to_string).unwrap_or_default();
+        assert!(told.starts_with(expected), "{told}");
+    }
 }
 
 #[test]

@@ -222,13 +222,12 @@ impl Controller {
             }
             Event::FoundStandIns { datapath, stand_ins } => self.found_stand_ins(datapath, &stand_ins, now, output),
             Event::SessionStatus { datapath, status } => {
-                if status.role == SessionRole::Slave {
-                    self.discovery.stands_by(datapath, now);
-                }
+                self.role(datapath, status.role, "as the session began", now, output);
                 if let Some(session) = self.switches.get_mut(&datapath).and_then(|switch| switch.session.as_mut()) {
                     session.status = Some(Arc::from(status));
                 }
             }
+            Event::RoleChanged { datapath, role, reason } => self.role(datapath, role, &reason, now, output),
             Event::ConnectionRefused { peer, reason } => {
                 output.tell("connection-refused", None, format!("{peer}: {reason}"));
             }
@@ -263,6 +262,19 @@ impl Controller {
         output.tell("plan-failed", self.name(datapath), message);
     }
 
+    /// What this controller is to a switch, told when it changes; at first when it is less than it should be.
+    fn role(&mut self, datapath: DatapathId, role: SessionRole, reason: &str, now: Timestamp, output: &mut Output) {
+        if role == SessionRole::Slave {
+            self.discovery.stands_by(datapath, now);
+        }
+        let Some(session) = self.switches.get_mut(&datapath).and_then(|switch| switch.session.as_mut()) else { return };
+        let before = session.role.unwrap_or(if role == SessionRole::Slave { SessionRole::Equal } else { role });
+        session.role = Some(role);
+        if before != role {
+            output.tell("role", self.name(datapath), format!("this controller is {role} here: {reason}"));
+        }
+    }
+
     fn session_event(&mut self, event: Event, now: Timestamp, output: &mut Output) {
         match event {
             Event::SwitchUp { datapath, peer, description, ports } => {
@@ -280,7 +292,7 @@ impl Controller {
                 let message = format!("connected from {peer}: {}, {} ports", description.software, ports.len());
                 let ports = Arc::new(ports.into_iter().map(|port| (port.number, port)).collect());
                 let description = Arc::new(description);
-                switch.begin_session(switches::Session { peer, description, ports, status: None });
+                switch.begin_session(switches::Session { peer, description, ports, status: None, role: None });
                 self.bridge_silent(datapath, false);
                 output.tell("switch-up", self.name(datapath), message);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::{Node, Topology};
 use crate::plan::{DatapathPlan, Generation};
-use crate::southbound::{Description, InstallCounts, Port, PortCounters, Reading, SessionStatus};
+use crate::southbound::{Description, InstallCounts, Port, PortCounters, Reading, SessionRole, SessionStatus};
 use crate::types::{DatapathId, PortNo};
 
 /// One declared switch.
@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub(super) ports: Arc<BTreeMap<PortNo, Port>>,
     /// What it last told of itself.
     pub(super) status: Option<Arc<SessionStatus>>,
+    /// What this controller is to it, as far as that was told to people; `None`: nothing unusual was.
+    pub(super) role: Option<SessionRole>,
 }
 
 impl Switch {

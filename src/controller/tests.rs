@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{Stage, load_topology};
 use crate::plan::{DatapathPlan, RolePlan};
-use crate::southbound::{ConnectionCounters, Description, InstallCounts, Port, Reading};
+use crate::southbound::{ConnectionCounters, Description, InstallCounts, Port, Reading, SessionStatus};
 use crate::types::{MacAddr, PortNo};
 
 /// Switches that take every plan, wire LLDP through and count what the test says.
@@ -352,4 +352,36 @@ fn a_flood_of_forged_probes_is_told_of_once() {
         fabric.input(Input::Event(Event::PacketIn { datapath, in_port: PortNo(1), data: data.clone() }));
     }
     assert_eq!(fabric.told("lldp-refused"), 1);
+}
+
+#[test]
+fn a_change_of_role_is_told_once_with_its_reason() {
+    let mut fabric = Fabric::ready();
+    let datapath = fabric.datapath("r1");
+    let status = |role| {
+        let status = Box::new(SessionStatus { role, ..SessionStatus::default() });
+        Input::Event(Event::SessionStatus { datapath, status })
+    };
+    let changed = |role, reason: &str| Input::Event(Event::RoleChanged { datapath, role, reason: reason.to_owned() });
+    for _ in 0..2 {
+        fabric.input(status(SessionRole::Master));
+    }
+    assert_eq!(fabric.told("role"), 0, "as it should be");
+    fabric.input(changed(SessionRole::Slave, "election id 9 is primary"));
+    fabric.input(status(SessionRole::Slave));
+    fabric.input(changed(SessionRole::Master, "this controller's election id is the highest"));
+    // A session that begins as a backup says so by its status alone.
+    fabric.connect(datapath);
+    for _ in 0..2 {
+        fabric.input(status(SessionRole::Slave));
+    }
+    let told: Vec<_> = fabric.told.iter().filter(|(kind, ..)| *kind == "role").collect();
+    assert!(told.iter().all(|(_, node, _)| *node == Some(NodeId::new("r1"))));
+    let messages: Vec<_> = told.iter().map(|(.., message)| message.as_str()).collect();
+    let expected = [
+        "this controller is backup (slave) here: election id 9 is primary",
+        "this controller is primary (master) here: this controller's election id is the highest",
+        "this controller is backup (slave) here: as the session began",
+    ];
+    assert_eq!(messages, expected);
 }

@@ -518,7 +518,7 @@ pub struct Event {
     pub id: u64,
     #[schema(format = DateTime)]
     pub at: String,
-    /// For example `switch-up`, `switch-down`, `link`, `shift`, `crossing`, `refused`, `plan-failed`, `shadows`.
+    /// For example `switch-up`, `switch-down`, `link`, `role`, `shift`, `crossing`, `refused`, `plan-failed`, `shadows`.
     pub kind: String,
     /// Absent where it is about no single node.
     #[serde(skip_serializing_if = "Option::is_none")]

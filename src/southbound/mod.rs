@@ -57,6 +57,12 @@ pub enum Event {
         datapath: DatapathId,
         status: Box<SessionStatus>,
     },
+    /// What this controller is to the switch has changed while the session stood, and why.
+    RoleChanged {
+        datapath: DatapathId,
+        role: SessionRole,
+        reason: String,
+    },
     /// A connection never became a session: what its peer did wrong. The same is told once a minute.
     ConnectionRefused {
         peer: String,
@@ -263,6 +269,17 @@ pub enum SessionRole {
     Equal,
     Master,
     Slave,
+}
+
+impl std::fmt::Display for SessionRole {
+    /// In words that both protocols' people know.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Equal => "equal",
+            Self::Master => "primary (master)",
+            Self::Slave => "backup (slave)",
+        })
+    }
 }
 
 /// Counters of a session since it began.

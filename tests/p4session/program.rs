@@ -46,6 +46,19 @@ impl Small {
         Arc::new(Self { config: forwarding_config(cookie), sweeps: 0 })
     }
 
+    /// Another program: the switch runs other code.
+    pub(crate) fn other(cookie: u64) -> Arc<Self> {
+        let config = forwarding_config(cookie);
+        Arc::new(Self { config: ForwardingConfig { device_config: b"another".to_vec(), ..config }, sweeps: 0 })
+    }
+
+    /// Its P4Info names no program.
+    pub(crate) fn unnamed(cookie: u64) -> Arc<Self> {
+        let mut config = forwarding_config(cookie);
+        config.p4info.pkg_info = None;
+        Arc::new(Self { config, sweeps: 0 })
+    }
+
     pub(crate) fn sweeping(sweeps: u32) -> Arc<Self> {
         Arc::new(Self { config: forwarding_config(1), sweeps })
     }

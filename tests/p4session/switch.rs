@@ -34,6 +34,8 @@ pub(crate) struct MemorySwitch {
     pub(crate) single_reads: bool,
     pub(crate) refuse: Refuse,
     pub(crate) pushes: Vec<Action>,
+    /// Commits with nothing saved, which change nothing.
+    pub(crate) empty_commits: usize,
     /// Batches that were carried out.
     pub(crate) writes: Vec<Vec<v1::Update>>,
     pub(crate) reads: Vec<usize>,
@@ -56,6 +58,7 @@ impl Default for MemorySwitch {
             single_reads: false,
             refuse: Box::new(|_| None),
             pushes: Vec::new(),
+            empty_commits: 0,
             writes: Vec::new(),
             reads: Vec::new(),
             emptied: 0,
@@ -95,7 +98,8 @@ impl MemorySwitch {
                 Ok(Answer::Capabilities(v1::CapabilitiesResponse { p4runtime_api_version, experimental: None }))
             }
             Call::GetPipeline(request) => {
-                let Some(mut config) = self.config.clone() else {
+                // As BMv2 does: what is only saved is told as if it ran.
+                let Some(mut config) = self.halfway.clone().or_else(|| self.config.clone()) else {
                     return Err(CallError::new(Code::FailedPrecondition, "no program"));
                 };
                 if request.response_type() == ResponseType::CookieOnly {
@@ -105,6 +109,11 @@ impl MemorySwitch {
                 Ok(Answer::Pipeline(Box::new(answer)))
             }
             Call::SetPipeline(request) => {
+                let is_empty = request.action() == Action::Commit && self.halfway.is_none();
+                if is_empty && id(request.election_id.as_ref()) == self.primary {
+                    self.empty_commits += 1;
+                    return Err(CallError::new(Code::NotFound, "nothing is saved"));
+                }
                 self.pushes.push(request.action());
                 match request.action() {
                     _ if id(request.election_id.as_ref()) != self.primary => {

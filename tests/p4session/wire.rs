@@ -7,7 +7,7 @@ use std::time::Duration;
 use foreshadow::plan::{DatapathPlan, Generation};
 use foreshadow::southbound::p4runtime::pipeline::Pipeline;
 use foreshadow::southbound::p4runtime::{Call, CallId, Device, P4Session, P4SessionSettings};
-use foreshadow::southbound::{Command, Event, InstallCounts};
+use foreshadow::southbound::{Command, Event, InstallCounts, SessionRole};
 use foreshadow::types::{DatapathId, PortNo, Timestamp};
 use foreshadow::wire::p4runtime::v1::stream_message_request::Update as Out;
 use foreshadow::wire::p4runtime::v1::stream_message_response::Update as In;
@@ -31,6 +31,8 @@ pub(crate) struct Wire {
     /// Calls of such a name are kept unanswered.
     pub(crate) silent: Option<&'static str>,
     pub(crate) kept: Vec<(CallId, Call)>,
+    /// Roles that the session told, and why; they are not among `events`.
+    pub(crate) roles: Vec<(SessionRole, String)>,
 }
 
 pub(crate) fn device(pipeline: Arc<dyn Pipeline>, address: &str) -> Device {
@@ -66,7 +68,7 @@ impl Wire {
     ) -> Self {
         let session = P4Session::new(settings, device(pipeline, "memory"), ELECTION, None, now);
         let (events, sent, kept) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { session, switch, now, events, sent, silent: None, kept }
+        Self { session, switch, now, events, sent, silent: None, kept, roles: Vec::new() }
     }
 
     /// A session that is primary and has read what the switch holds; its first events are left out.
@@ -108,7 +110,10 @@ impl Wire {
                 }
             }
             while let Some(event) = self.session.poll_event() {
-                self.events.push_back(event);
+                match event {
+                    Event::RoleChanged { role, reason, .. } => self.roles.push((role, reason)),
+                    event => self.events.push_back(event),
+                }
             }
             if quiet {
                 return;

@@ -288,6 +288,9 @@ impl SwitchAgent {
             }
             SessionEvent::RoleChanged { role, reason } => {
                 tracing::warn!(peer = %self.peer, datapath = ?self.session.datapath(), ?role, reason, "role changed by the switch");
+                if let Some(datapath) = self.session.datapath() {
+                    self.events.push_back(Event::RoleChanged { datapath, role, reason: reason.to_owned() });
+                }
             }
             SessionEvent::Closed { reason } => {
                 if let (true, Some(datapath)) = (self.up, self.session.datapath()) {
@@ -307,7 +310,9 @@ impl SwitchAgent {
                 match owner {
                     Owner::Collector => self.collector.failed(xid),
                     Owner::Housekeeping => self.housekeeper.failed(xid),
-                    Owner::Connections => self.errands.failed(&error.to_string(), &self.session),
+                    Owner::Connections => {
+                        self.errands.failed(xid, &error.to_string(), self.plan.as_ref(), &mut self.session, now);
+                    }
                     _ => {}
                 }
             }

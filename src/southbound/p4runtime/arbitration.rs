@@ -27,6 +27,19 @@ impl Standing {
             Self::Backup { .. } => SessionRole::Slave,
         }
     }
+
+    /// How it came about, for people.
+    pub fn reason(self) -> String {
+        match self {
+            Self::Asked => "nobody was elected yet".to_owned(),
+            Self::Primary => "this controller's election id is the highest".to_owned(),
+            Self::Backup { highest: Some(highest), others: true } => format!("election id {highest} is primary"),
+            Self::Backup { highest: None, others: true } => "another controller is primary".to_owned(),
+            Self::Backup { others: false, .. } => {
+                "a higher election id was seen before, and its owner is gone: nobody is primary".to_owned()
+            }
+        }
+    }
 }
 
 /// Why an arbitration message means nothing here.

@@ -65,6 +65,8 @@ enum Step {
     /// is committed.
     Settle,
     Commit,
+    /// The program seems to run: what an earlier controller may have left half-way is ended.
+    Finish,
 }
 
 #[derive(Debug)]
@@ -73,17 +75,24 @@ pub(super) struct Program {
     pipeline: Arc<dyn Pipeline>,
     state: ProgramState,
     awaited: Option<(CallId, Step)>,
+    /// Nothing is half-way: the switch was told to commit what was saved, or was given the program, since it was last in doubt.
+    settled: bool,
     /// A push took place in this session.
     pub(super) pushed: u32,
 }
 
 impl Program {
     pub(super) fn new(settings: ProgramSettings, pipeline: Arc<dyn Pipeline>) -> Self {
-        Self { settings, pipeline, state: ProgramState::Unknown, awaited: None, pushed: 0 }
+        Self { settings, pipeline, state: ProgramState::Unknown, awaited: None, settled: false, pushed: 0 }
     }
 
     pub(super) fn state(&self) -> &ProgramState {
         &self.state
+    }
+
+    /// Whether the call asks for something that a switch in order refuses.
+    pub(super) fn expects_refusal(&self, id: CallId) -> bool {
+        self.awaited == Some((id, Step::Finish))
     }
 
     fn config(&self) -> &ForwardingConfig {
@@ -96,6 +105,7 @@ impl Program {
             calls.forget(id);
         }
         self.state = ProgramState::Unknown;
+        self.settled = false;
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
@@ -159,9 +169,24 @@ impl Program {
             (Step::Settle, _) => self.push(Step::Commit, Action::VerifyAndCommit, arbitration, calls, now),
             (Step::Reconcile | Step::Commit, Ok(_)) => {
                 self.pushed += 1;
+                self.settled = true;
                 self.state = ProgramState::Running;
             }
             (Step::Reconcile | Step::Commit, Err(error)) => self.refused(step, &error, arbitration, calls, now),
+            (Step::Finish, Err(error)) if error.code == Code::PermissionDenied || error.in_doubt() => {
+                self.refused(step, &error, arbitration, calls, now);
+            }
+            // Something was half-way. What it was is seen from what runs now.
+            (Step::Finish, Ok(_)) => {
+                tracing::info!("the switch had a program saved and not committed; it is committed now");
+                self.settled = true;
+                self.get(Step::Cookie, ResponseType::CookieOnly, arbitration, calls, now);
+            }
+            // Nothing was, as it should be.
+            (Step::Finish, Err(_)) => {
+                self.settled = true;
+                self.state = ProgramState::Running;
+            }
         }
     }
 
@@ -184,8 +209,19 @@ impl Program {
         now: Timestamp,
     ) {
         match config.and_then(|config| config.cookie) {
-            Some(cookie) if cookie.cookie == self.config().cookie => self.state = ProgramState::Running,
+            Some(cookie) if cookie.cookie == self.config().cookie => self.found(arbitration, calls, now),
             _ => self.get(Step::All, ResponseType::All, arbitration, calls, now),
+        }
+    }
+
+    /// The switch says that it runs the program. BMv2 says so too when a reconciliation was refused and nobody committed what it
+    /// had saved: it takes entries then, and forwards by the old program. COMMIT ends that, and is refused by a switch that
+    /// has nothing to commit.
+    fn found(&mut self, arbitration: &Arbitration, calls: &mut Calls, now: Timestamp) {
+        if self.settled || !arbitration.is_primary() {
+            self.state = ProgramState::Running;
+        } else {
+            self.push(Step::Finish, Action::Commit, arbitration, calls, now);
         }
     }
 
@@ -200,7 +236,7 @@ impl Program {
         let config = config.unwrap_or_default();
         let ours = self.config();
         if config.p4info.as_ref() == Some(&ours.p4info) && config.p4_device_config == ours.device_config {
-            self.state = ProgramState::Running;
+            self.found(arbitration, calls, now);
         } else {
             self.replace(config.p4info.is_some(), arbitration, calls, now);
         }

@@ -291,7 +291,8 @@ impl P4Session {
 
     /// A call came back.
     pub fn answered(&mut self, id: CallId, answer: Result<Answer, CallError>, now: Timestamp) {
-        if let Some(owner) = self.calls.close(id, &answer, &mut self.counters)
+        let refusal_expected = self.program.expects_refusal(id);
+        if let Some(owner) = self.calls.close(id, &answer, refusal_expected, &mut self.counters)
             && self.closed.is_none()
         {
             self.dispatch(id, owner, answer, now);
@@ -348,6 +349,10 @@ impl P4Session {
         self.denied_since = None;
         let Some(standing) = changed else { return };
         tracing::info!(%datapath, ?standing, "role");
+        if self.up {
+            let (role, reason) = (standing.role(), standing.reason());
+            self.events.push_back(Event::RoleChanged { datapath, role, reason });
+        }
         match standing {
             Standing::Primary => {
                 // Whoever was primary may have left another program, and other entries.
@@ -499,7 +504,11 @@ impl P4Session {
             ProgramState::Unknown | ProgramState::Busy => {}
             ProgramState::Running | ProgramState::Foreign(_) => self.go_up(),
             ProgramState::Failed(why) => {
-                let (program, why) = (self.schema.program().to_owned(), why.clone());
+                let program = match self.schema.program() {
+                    "" => "its program".to_owned(),
+                    named => format!("the program {named}"),
+                };
+                let why = why.clone();
                 self.close(P4CloseReason::Program { program, why });
             }
         }

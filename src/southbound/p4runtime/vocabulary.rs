@@ -135,16 +135,17 @@ impl Calls {
         Some((id, call, within))
     }
 
-    /// Whose call was answered; `None` if it was given up.
+    /// Whose call was answered; `None` if it was given up. A refusal that was to be expected is not counted as an error.
     pub(super) fn close(
         &mut self,
         id: CallId,
         answer: &Result<Answer, CallError>,
+        refusal_expected: bool,
         counters: &mut P4Counters,
     ) -> Option<Owner> {
         match answer {
             Ok(answer) => counters.bytes_in += answer.bytes() as u64,
-            Err(_) => counters.errors_in += 1,
+            Err(_) => counters.errors_in += u64::from(!refusal_expected),
         }
         let open = self.open.remove(&id);
         if open.is_none() {
@@ -188,7 +189,8 @@ pub enum P4CloseReason {
     Election(u128, String),
     #[error("the switch has no device {device}: {why}")]
     Arbitration { device: u64, why: String },
-    #[error("the switch does not run the program {program}: {why}")]
+    /// `program` is "its program" where the P4Info names none.
+    #[error("the switch does not run {program}: {why}")]
     Program { program: String, why: String },
     #[error("no answer to {call} within {limit:?}")]
     Dead { call: &'static str, limit: Duration },
