@@ -13,6 +13,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use clap::{Args, Subcommand};
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -83,8 +84,12 @@ async fn serve(config: &AgentConfig, trace: Option<&Path>) -> anyhow::Result<()>
         }
         None => None,
     };
+    let before = hurry(config.priority);
     drop_capabilities(config)?;
-    let (handle, thread) = start(Options { trace: trace.map(|_| tracer(&seen)), ..options(config) })?;
+    let started = start(Options { trace: trace.map(|_| tracer(&seen)), ..options(config) });
+    // The agent's thread has it from this one, which does with less.
+    before.map(|before| setpriority_process(None, before)).transpose().context("cannot reset the priority")?;
+    let (handle, thread) = started?;
     let shutdown = shutdown_on_signal()?;
     let metrics_at = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     tracing::info!(router = config.router.0, control = %config.control.display(), ?metrics_at, "agent runs");
@@ -116,6 +121,19 @@ fn tracer(seen: &Arc<Mutex<Vec<TraceEntry>>>) -> Trace {
         let entry = TraceEntry::now(connection.flow.source_port, connection.flow.destination_port);
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     })
+}
+
+/// Makes this thread more urgent, and those it starts from now on; the niceness it had, if that was possible. On a machine
+/// whose processors are all busy, events and frames would wait for their turn longer than they take.
+fn hurry(steps: u8) -> Option<i32> {
+    let before = getpriority_process(None).ok().filter(|_| steps > 0)?;
+    match setpriority_process(None, before - i32::from(steps)) {
+        Ok(()) => Some(before),
+        Err(error) => {
+            tracing::info!(%error, "the agent runs as urgently as other processes; CAP_SYS_NICE would make it more urgent");
+            None
+        }
+    }
 }
 
 /// Nothing but what sockets of conntrack and raw interfaces need, in this thread and those it starts.

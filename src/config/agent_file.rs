@@ -51,6 +51,8 @@ pub struct AgentConfig {
     pub resync: Option<Duration>,
     pub event_buffer_bytes: usize,
     pub connections_max: u32,
+    /// So far below the usual niceness is that of the agent's thread.
+    pub priority: u8,
 }
 
 impl std::fmt::Debug for AgentConfig {
@@ -98,6 +100,7 @@ fn read(reader: &mut Reader<'_>, tree: &Tree) -> Option<AgentConfig> {
     let resync = integer("resync_s", 300, 0..=86_400);
     let event_buffer_bytes = integer("event_buffer_bytes", 32 << 20, 65_536..=(1 << 31) - 1) as usize;
     let connections_max = integer("connections_max", 1 << 21, 256..=1 << 31);
+    let priority = integer("priority", 20, 0..=20);
     Some(AgentConfig {
         router: router?,
         role: role.unwrap_or(AgentRole::Both),
@@ -114,6 +117,7 @@ fn read(reader: &mut Reader<'_>, tree: &Tree) -> Option<AgentConfig> {
         resync: (resync > 0).then(|| Duration::from_secs(resync)),
         event_buffer_bytes,
         connections_max: u32::try_from(connections_max).expect("the range ends below 2^32"),
+        priority: u8::try_from(priority).expect("the range ends at 20"),
     })
 }
 

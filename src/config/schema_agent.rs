@@ -83,6 +83,13 @@ pub const AGENT: Section = Section {
             "256 to 2^31",
             "Most connections that are told, and held for each peer; the same on all routers.",
         ),
+        may(
+            "priority",
+            "steps of niceness",
+            "20",
+            "0 to 20",
+            "How much more urgent than other processes the agent's thread is, where CAP_SYS_NICE allows it; 0: no more.",
+        ),
     ],
 };
 
