@@ -240,7 +240,6 @@ fn conntrackd_config(router: u8, folder: &Path) -> String {
   }}
 }}
 General {{
-  Scheduler {{ Type FIFO\n Priority 99 }}
   HashSize 32768\n HashLimit 524288\n LogFile off\n Syslog off\n LockFile {}
   UNIX {{ Path {} }}
   NetlinkBufferSize 33554432\n NetlinkBufferSizeMaxGrowth 67108864\n NetlinkOverrunResync 5
