@@ -24,6 +24,7 @@ fn connection(client_port: u16) -> Connection {
         established: true,
         closing: false,
         copy: true,
+        fleeting: false,
     }
 }
 
