@@ -222,7 +222,7 @@ impl Resolver<'_, '_> {
             let Some(text) = self.reader.text(Some(tree), name) else { continue };
             let Some(param) = self.found(action.param(&text), tree, "a parameter of the action") else { continue };
             let whom = || format!("parameter '{text}' of '{}'", action.name);
-            whole &= self.alone(&mut taken, param.id, *name, tree.place, whom);
+            whole &= self.alone(&mut taken, param.id, name, tree.place, whom);
             if self.wide_enough(tree, &whom(), param.width_bits, *width).is_some() {
                 let field = Field { id: param.id, name: param.name.clone(), width_bits: param.width_bits };
                 params.insert(*name, field);
