@@ -13,18 +13,22 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use acceptance::flight::{Flight, copied, phase};
-use acceptance::{PATIENCE, SERVERS, clos, count, loads, number, serve, start};
+use acceptance::{PATIENCE, SERVERS, clos, count, loads, long_form, number, serve, start};
 use fabric::{Controller, Fabric, Kind, Spec, Traffic, isolated_on, run, wait_for};
 use serde_json::{Value, json};
 
 const KIND: Kind = Kind::OpenVSwitch;
-const CONNECTIONS: u64 = 60;
 /// Of servers that speak without being asked.
 const PUSHED: usize = 12;
 const PUSH_PORT: u16 = 7200;
 const SETTLE: Duration = Duration::from_secs(6);
+const SHADOWS: [&str; 3] = ["r2", "r3", "r4"];
 /// What translates r1's packets without the tracker, from outside and from inside.
 const BY_THE_PLAN: [&str; 2] = ["table=38,ip,nw_dst=100.65.0.0/16", "table=59,ip,reg0=3,nw_src=10.0.0.0/8"];
+
+fn connections() -> u64 {
+    if long_form() { 480 } else { 60 }
+}
 
 /// Router `r<n>` translates to 100.64 + n.
 fn spec(capacity: u32) -> Spec {
@@ -205,13 +209,19 @@ struct World {
 /// Connections in flight, and copies of them where `replication_interval_ms` is not 0. The silent clients watch for
 /// `watch_s`.
 fn in_flight(replication_interval_ms: u64, watch_s: u64) -> World {
+    in_flight_after(replication_interval_ms, watch_s, |_| ())
+}
+
+/// The same, with switches that were changed before the first connection.
+fn in_flight_after(replication_interval_ms: u64, watch_s: u64, change: impl FnOnce(&Fabric)) -> World {
     let mut spec = spec(2_000);
     spec.set_shares(&[("r1", 1.0)]);
     let (fabric, controller) = start(&spec, settings(replication_interval_ms));
+    change(&fabric);
     let servers = serve(&fabric, 1);
     let pushing = vec![Script::start(&fabric, SERVERS[0].0, PUSH_SERVER)];
     let mut flight = Flight::start(&fabric, &[]);
-    flight.open(CONNECTIONS);
+    flight.open(connections());
     let arguments = format!(
         "import sys\nsys.argv = ['', '{}', '{PUSHED}', '{PUSH_PORT}', '{watch_s}']\n{PUSH_CLIENT}",
         SERVERS[0].1
@@ -234,13 +244,14 @@ impl World {
         std::thread::sleep(patience); // the exchanges that were under way are what is tested
         let (broken, longest) = self.flight.check();
         let (silent, longest_silent) = self.silent();
-        for router in ["r2", "r3", "r4"] {
+        for router in SHADOWS {
             let [back, forth] = BY_THE_PLAN.map(|entries| self.packets(router, entries));
             println!("{router}: {back} packets from outside and {forth} from inside translated without the tracker");
         }
         println!(
-            "{what}: {broken} of {CONNECTIONS} broken, longest exchange {longest:.0} ms; of {PUSHED} that only listen \
-             {silent}, longest wait {longest_silent} ms; the controller told after {:.0} ms",
+            "{what}: {broken} of {} broken, longest exchange {longest:.0} ms; of {PUSHED} that only listen {silent}, \
+             longest wait {longest_silent} ms; the controller told after {:.0} ms",
+            connections(),
             told.as_secs_f64() * 1e3
         );
         (broken, silent)
@@ -275,7 +286,7 @@ fn ovs_ct_failover_return_breaks_nothing() {
         world.fabric.kill_switch("r1");
         phase(&world.controller, "r1", "failed");
         std::thread::sleep(SETTLE); // whatever the failure broke would show by then
-        world.flight.open(CONNECTIONS / 5);
+        world.flight.open(connections() / 5);
         world.fabric.revive("r1");
         phase(&world.controller, "r1", "in-service");
         std::thread::sleep(SETTLE); // whatever its return broke would show by then
@@ -312,7 +323,7 @@ fn ovs_ct_failover_without_replication_breaks_them() {
     isolated_on(&[KIND], || {
         let mut world = in_flight(0, 35);
         let (broken, silent) = world.lose("without replication", Duration::from_secs(11));
-        assert_eq!((broken, silent), (CONNECTIONS, PUSHED as u64), "all of them were r1's");
+        assert_eq!((broken, silent), (connections(), PUSHED as u64), "all of them were r1's");
     });
 }
 
@@ -320,14 +331,144 @@ fn ovs_ct_failover_without_replication_breaks_them() {
 #[test]
 fn ovs_ct_failover_by_the_tracker_alone_breaks_some() {
     isolated_on(&[KIND], || {
-        let mut world = in_flight(1_000, 25);
-        for router in ["r2", "r3", "r4"] {
-            for entries in BY_THE_PLAN {
-                assert!(world.fabric.aggregate(router, entries) > 0, "{router}: {entries}");
-                world.fabric.ofctl(router, "del-flows", &[entries]);
-            }
-        }
+        let mut world = in_flight_after(1_000, 25, tracker_alone);
         let (broken, silent) = world.lose("by the tracker alone", SETTLE);
         assert!(broken + silent >= 1, "{broken}, {silent}");
     });
+}
+
+/// Takes away what translates r1's packets without the tracker.
+fn tracker_alone(fabric: &Fabric) {
+    for router in SHADOWS {
+        for entries in BY_THE_PLAN {
+            assert!(fabric.aggregate(router, entries) > 0, "{router}: {entries}");
+            fabric.ofctl(router, "del-flows", &[entries]);
+        }
+    }
+}
+
+/// The other ways for a shadow to go on, by rules added by hand: its tracker is told by the frames that reach it for its
+/// copies, and decides. In the long form alone.
+struct Way {
+    /// r1 mirrors every packet, not changes and samples alone.
+    every_packet: bool,
+    /// What the tracker finds out of its window is dropped.
+    judged: bool,
+    /// The tracker looks at windows.
+    checked: bool,
+}
+
+impl Way {
+    fn lose(&self, what: &str) -> (u64, u64) {
+        let mut world = in_flight_after(1_000, 25, |fabric| {
+            tracker_alone(fabric);
+            SHADOWS.iter().for_each(|shadow| tell_tracker(fabric, shadow, self));
+            if self.every_packet {
+                mirror_all(fabric);
+            }
+        });
+        let (mirrored, all) = (world.packets("r1", "table=55,reg0=3"), world.packets("r1", "table=53,reg0=3"));
+        let lost = world.lose(what, SETTLE);
+        println!("{what}: {mirrored} of {all} packets mirrored before");
+        lost
+    }
+}
+
+#[test]
+fn ovs_ct_failover_told_of_changes_and_not_judging() {
+    if skipped() {
+        return;
+    }
+    isolated_on(&[KIND], || {
+        let way = Way { every_packet: false, judged: false, checked: true };
+        assert_eq!(way.lose("told of changes, passes what is out of its window"), (0, 0));
+    });
+}
+
+#[test]
+fn ovs_ct_failover_told_of_changes() {
+    if skipped() {
+        return;
+    }
+    isolated_on(&[KIND], || {
+        let way = Way { every_packet: false, judged: true, checked: true };
+        let (broken, silent) = way.lose("told of changes, drops what is out of its window");
+        assert!(broken >= connections() / 8 && silent > 0, "{broken}, {silent}");
+    });
+}
+
+#[test]
+fn ovs_ct_failover_told_of_changes_and_not_checking() {
+    if skipped() {
+        return;
+    }
+    isolated_on(&[KIND], || {
+        let way = Way { every_packet: false, judged: true, checked: false };
+        assert_eq!(way.lose("told of changes, drops what is invalid, does not look at windows"), (0, 0));
+    });
+}
+
+#[test]
+fn ovs_ct_failover_told_of_every_packet() {
+    if skipped() {
+        return;
+    }
+    isolated_on(&[KIND], || {
+        let way = Way { every_packet: true, judged: true, checked: true };
+        assert_eq!(way.lose("told of every packet, drops what is out of its window"), (0, 0));
+    });
+}
+
+fn skipped() -> bool {
+    if !long_form() {
+        println!("skipped: FORESHADOW_LONG=1 compares the ways to go on");
+    }
+    !long_form()
+}
+
+/// Frames for the copies of r1's connections go to the tracker too.
+fn tell_tracker(fabric: &Fabric, shadow: &str, way: &Way) {
+    let copies: Vec<String> = fabric.flows(shadow).into_iter().filter(|flow| flow.contains("table=57,")).collect();
+    assert!(!copies.is_empty(), "{shadow}");
+    let mut rules = String::new();
+    for flow in copies {
+        let flow = flow.split_once("table=57").expect("filtered").1;
+        rules +=
+            &format!("table=57{},resubmit(,70)\n", flow.replacen(" actions=", ",actions=", 1).replacen(", ", ",", 1));
+    }
+    for host in ["1.1", "1.2", "2.1", "3.1"] {
+        rules +=
+            &format!("table=70,reg0=3,ip,reg1=1,nw_src=10.1.{host},actions=ct(commit,zone=3,nat(src=100.65.{host}))\n");
+        rules += &format!(
+            "table=70,reg0=3,ip,reg1=2,nw_dst=10.1.{host},actions=set_field:100.65.{host}->nw_dst,ct(zone=3,nat,table=71)\n"
+        );
+    }
+    if way.judged {
+        rules += "table=38,priority=900,ip,reg0=3,ct_state=+trk+inv,actions=drop\n";
+        rules += "table=59,priority=900,ip,reg0=3,ct_state=+trk+inv,actions=drop\n";
+    }
+    fabric.add_flows(shadow, &rules);
+    if !way.checked {
+        fabric.appctl(shadow, &["dpctl/ct-disable-tcp-seq-chk"]);
+    }
+}
+
+/// r1 mirrors every packet.
+fn mirror_all(fabric: &Fabric) {
+    let samples = fabric.flows("r1");
+    let samples: Vec<&String> =
+        samples.iter().filter(|flow| flow.contains("table=55,") && flow.contains("reg15=0")).collect();
+    assert!(!samples.is_empty());
+    let all = |flow: &&String| {
+        let flow =
+            flow.split_once("table=55").expect("filtered").1.replacen("reg15=0,", "", 1).replacen(",reg15=0", "", 1);
+        format!(
+            "table=55{}\n",
+            flow.replacen("priority=100", "priority=150", 1)
+                .replacen(" actions=", ",actions=", 1)
+                .replacen(", ", ",", 1)
+        )
+    };
+    let rules: String = samples.iter().map(all).collect();
+    fabric.add_flows("r1", &rules);
 }
