@@ -19,6 +19,11 @@ fn ovs_failover_kill_and_return_break_nothing() {
 }
 
 #[test]
+fn ovs_failover_restart_breaks_nothing() {
+    isolated_on(&[KIND], || failover::restart_breaks_nothing(KIND));
+}
+
+#[test]
 fn ovs_failover_hang_breaks_nothing() {
     isolated_on(&[KIND], || failover::hang_breaks_nothing(KIND));
 }

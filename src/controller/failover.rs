@@ -85,7 +85,7 @@ impl Controller {
     }
 
     /// Something about a router may have changed; a change of who stands in does not wait to be gathered.
-    fn failures_seen(&mut self, now: Timestamp, output: &mut Output) {
+    pub(super) fn failures_seen(&mut self, now: Timestamp, output: &mut Output) {
         if self.follow_failures(now, output) {
             self.gathered = true;
             self.replan_gathered(now, output);
@@ -153,6 +153,7 @@ impl Controller {
                 connected: switch.connected(),
                 session_since: self.failures.sessions.get(&switch.node.datapath).copied().unwrap_or(self.started_at),
                 plan_confirmed: switch.planned && switch.settled(),
+                emptied: switch.emptied,
                 links_down: !links.is_empty() && links.iter().all(|(_, trust)| *trust == Trust::Dead),
                 lldp_silent: self.failures.seen_by_lldp.contains(&index) && links.iter().all(unseen),
                 answers: match (signs.returned, signs.handed_up) {

@@ -195,6 +195,7 @@ impl Controller {
                 self.discovery.hold_links(datapath, &links);
                 self.discovery.listens(datapath, entries > 0, now);
                 self.found(datapath, entries, &choices, output);
+                self.failures_seen(now, output);
                 self.found_stations(datapath, &stations, now, output);
             }
             Event::PacketIn { datapath, in_port, data } => {
@@ -322,7 +323,7 @@ impl Controller {
     /// Goes on from what the switches hold, if this controller has not planned yet: its predecessor did.
     fn found(&mut self, datapath: DatapathId, entries: usize, choices: &BTreeMap<u16, Choice>, output: &mut Output) {
         let Some(switch) = self.switches.get_mut(&datapath) else { return };
-        switch.found = Some(entries);
+        switch.found(entries);
         if entries == 0 {
             self.replication.forget(switch.node.index);
         }

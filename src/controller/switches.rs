@@ -21,6 +21,10 @@ pub(super) struct Switch {
     pub(super) plan: Option<DatapathPlan>,
     /// Flows and groups of ours that it held when the session began, once that is known.
     pub(super) found: Option<usize>,
+    /// It has confirmed a plan, in whichever session.
+    confirmed: bool,
+    /// It had confirmed a plan, and this session found nothing; until it confirms one again.
+    pub(super) emptied: bool,
     /// A plan was sent in this session.
     pub(super) planned: bool,
     pub(super) wanted: Generation,
@@ -50,6 +54,8 @@ impl Switch {
             counters: Arc::default(),
             plan: None,
             found: None,
+            confirmed: false,
+            emptied: false,
             planned: false,
             wanted: 0,
             installed: 0,
@@ -92,6 +98,7 @@ impl Switch {
         self.session = None;
         self.take_reading(None);
         self.found = None;
+        self.emptied = false;
         self.planned = false;
         self.installed = 0;
     }
@@ -102,8 +109,15 @@ impl Switch {
         self.counters = Arc::new(ports.unwrap_or_default());
     }
 
+    /// What this session began with.
+    pub(super) fn found(&mut self, entries: usize) {
+        self.found = Some(entries);
+        self.emptied = entries == 0 && self.confirmed;
+    }
+
     pub(super) fn confirm(&mut self, generation: Generation, counts: InstallCounts) {
         self.installed = self.installed.max(generation);
+        (self.confirmed, self.emptied) = (true, false);
         self.last_install = Some(counts);
         self.install_total += counts;
         self.last_error = None;

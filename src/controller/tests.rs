@@ -291,6 +291,26 @@ fn a_stranger_is_told_of_and_left_alone() {
 }
 
 #[test]
+fn a_router_that_comes_back_empty_has_failed() {
+    let mut fabric = Fabric::ready();
+    let r1 = fabric.datapath("r1");
+    let comes_back = |fabric: &mut Fabric| {
+        fabric.input(Input::Event(Event::SwitchDown { datapath: r1, reason: "test".to_owned() }));
+        fabric.connect(r1);
+    };
+    comes_back(&mut fabric);
+    assert_eq!(fabric.told("failover"), 0, "only its session broke");
+    fabric.blank = true;
+    comes_back(&mut fabric);
+    assert_eq!((fabric.told("failover"), fabric.told("failover-none")), (1, 1), "{:?}", fabric.told);
+    let mut fabric = Fabric::new();
+    fabric.blank = true;
+    fabric.connect_all();
+    fabric.cycle();
+    assert_eq!(fabric.told("failover"), 0, "nobody held anything before");
+}
+
+#[test]
 fn a_restarted_controller_goes_on_with_the_shift_in_force() {
     let mut before = Fabric::ready();
     let router = before.controller.topology.node(&NodeId::new("r1")).expect("r1").datapath;

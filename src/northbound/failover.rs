@@ -19,7 +19,7 @@ pub struct RouterFailoverState {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = DateTime)]
     pub failed_since: Option<String>,
-    /// Absent while it serves: `links-down`, `probes-missed`, `session-and-probes`, `session-lost`, `lldp-silent` or
+    /// Absent while it serves: `links-down`, `probes-missed`, `session-and-probes`, `session-lost`, `lldp-silent`, `state-lost` or
     /// `adopted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

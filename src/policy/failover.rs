@@ -44,6 +44,8 @@ pub struct Observation {
     pub session_since: Timestamp,
     /// It holds the plan that it should hold.
     pub plan_confirmed: bool,
+    /// It has come back without anything that it held, faster than anything else was seen of it.
+    pub emptied: bool,
     /// Every one of its data links is known to be down.
     pub links_down: bool,
     /// None of its data links is seen by LLDP, though there was time and a session at both ends.
@@ -71,6 +73,7 @@ pub enum Cause {
     SessionAndProbes,
     SessionLost,
     LldpSilent,
+    StateLost,
     /// A predecessor of this controller had found it failed.
     Adopted,
 }
@@ -84,6 +87,7 @@ impl Cause {
             Self::SessionAndProbes => "session-and-probes",
             Self::SessionLost => "session-lost",
             Self::LldpSilent => "lldp-silent",
+            Self::StateLost => "state-lost",
             Self::Adopted => "adopted",
         }
     }
@@ -95,6 +99,7 @@ impl Cause {
             Self::SessionAndProbes => "its session is gone and its data plane answers no probes",
             Self::SessionLost => "its session is gone, and its data plane cannot be seen without",
             Self::LldpSilent => "LLDP sees none of its data links",
+            Self::StateLost => "it started anew and holds no connections any more",
             Self::Adopted => "the switches were found to send its connections elsewhere",
         }
     }
@@ -268,6 +273,9 @@ impl Failover {
         if seen.links_down {
             return Some(Cause::LinksDown);
         }
+        if seen.emptied {
+            return Some(Cause::StateLost);
+        }
         match seen.answers {
             Some(Way::Returned) if !seen.connected && seen.missed >= SESSION_MISSES.min(self.settings.probe_misses) => {
                 Some(Cause::SessionAndProbes)
@@ -385,7 +393,8 @@ impl Failover {
             Phase::Failed { since, cause, stand_in, healthy_since } => {
                 let chosen = self.choose(router, stand_in, observation, seen, now);
                 let healthy_since = self.healthy(observation, now).then(|| healthy_since.unwrap_or(now));
-                self.tell_choice(router, stand_in, chosen, now == since, name, step);
+                let just_now = step.said.iter().any(|said| said.router == router && said.kind == "failover");
+                self.tell_choice(router, stand_in, chosen, just_now, name, step);
                 let waited = healthy_since.is_some_and(|healthy| now.since(healthy) >= hold_down);
                 match chosen {
                     Some(stand_in) if waited => {

@@ -111,6 +111,23 @@ pub fn kill_and_return_break_nothing(kind: Kind) {
     assert_eq!(broken, 0);
 }
 
+/// Killed and started anew at once, faster than a failure could be found: it comes back without what it held, and what
+/// the shadows hold must not be taken for what has ended.
+pub fn restart_breaks_nothing(kind: Kind) {
+    let mut world = in_flight(kind, 1_000);
+    let (broken, longest) = world.lose("restart", |fabric| {
+        fabric.kill_switch("r1");
+        fabric.revive("r1");
+    });
+    assert_eq!(broken, 0);
+    assert!(longest <= 2_000.0, "{longest} ms");
+    world.flight.all("resume");
+    phase(&world.controller, "r1", "in-service");
+    let (broken, longest) = world.flight.check();
+    println!("return: {broken} broken, longest exchange {longest:.0} ms");
+    assert_eq!(broken, 0);
+}
+
 /// Stopped: session and links stay up; only its data plane's silence tells.
 pub fn hang_breaks_nothing(kind: Kind) {
     let mut world = in_flight(kind, 1_000);

@@ -93,6 +93,7 @@ fn what_is_seen_and_whether_it_is_a_failure() {
     let table = [
         ("all is well", sound(), None),
         ("no link is left", Observation { links_down: true, ..sound() }, Some(Cause::LinksDown)),
+        ("it is there, and has lost everything", Observation { emptied: true, ..sound() }, Some(Cause::StateLost)),
         ("one probe was lost", missed(&sound(), 1), None),
         ("two probes were lost", missed(&sound(), 2), None),
         ("three probes were lost", missed(&sound(), 3), Some(Cause::ProbesMissed)),
@@ -297,6 +298,27 @@ fn without_a_copy_a_shadow_comes_last_but_not_at_the_very_beginning() {
     world.failover.states.get_mut(&OWNER).expect("one of four").ready.retain(|shadow| *shadow != SECOND);
     world.see(OWNER, |seen| seen.shadows = vec![FIRST, SECOND, THIRD]);
     assert_eq!(world.failover.order(OWNER), [FIRST, THIRD, SECOND], "a new one waits for its copy");
+}
+
+#[test]
+fn one_that_restarts_within_a_blink_gets_its_state_back_first() {
+    let mut world = World::new();
+    let step = world.see(OWNER, |seen| (seen.emptied, seen.plan_confirmed) = (true, false));
+    assert!(step.changed);
+    assert_eq!((world.phase(OWNER), world.stand_in(OWNER)), ("failed", Some(FIRST)));
+    world.see(OWNER, |seen| (seen.emptied, seen.plan_confirmed) = (false, true));
+    assert_eq!(world.phase(OWNER), "failed", "it holds rules, and no connections yet");
+    assert_eq!(world.after(3_000).bring_back, [(OWNER, FIRST)]);
+    world.see(OWNER, |seen| seen.state_back = true);
+    assert_eq!((world.phase(OWNER), world.stand_in(OWNER)), ("ramping", None));
+}
+
+#[test]
+fn a_stand_in_that_has_lost_everything_is_none() {
+    let mut world = World::new();
+    world.lose(OWNER);
+    world.see(FIRST, |seen| seen.emptied = true);
+    assert_eq!(world.stand_in(OWNER), Some(SECOND));
 }
 
 #[test]
