@@ -189,6 +189,11 @@ fn ovs_lost_copies_are_repaired() {
         assert!(held(&fabric, shadow).copies.is_empty());
         follow(&fabric, &shadows, 40, PATIENCE);
 
+        // Who starts anew is told everything.
+        fabric.kill_switch(shadow);
+        fabric.revive(shadow);
+        follow(&fabric, &shadows, 40, PATIENCE);
+
         // Copies come to nothing here from now on.
         let port = mirror_port(&spec, shadow, "r1");
         fabric.add_flows(shadow, &format!("table=0,priority=65000,ip,in_port={port},actions=drop\n"));
