@@ -25,6 +25,7 @@ pub mod replication;
 pub mod controller;
 pub mod northbound;
 pub mod policy;
+pub mod replay;
 
 pub mod fabric;
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the lowest to the highest: each may import those before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "types",
     "config",
     "plan",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 19] = [
     "anomaly",
     "forecast",
     "policy",
+    "replay",
     "replication",
     "agent",
     "probe",

@@ -139,9 +139,29 @@ pub enum PolicyKind {
     Reactive,
     /// Base shares, never shifted.
     Static,
+    /// Forecast and measured crossing, without the surge detector; for replays.
+    PredictiveNoAnomaly,
+    /// The same law fed the true future instead of a forecast; for replays, which know it.
+    Oracle,
 }
 
 impl PolicyKind {
+    /// Whether the future has a say: forecast, or known.
+    pub fn looks_ahead(self) -> bool {
+        matches!(self, Self::Predictive | Self::PredictiveNoAnomaly | Self::Oracle)
+    }
+
+    /// The name that files and people use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Predictive => "predictive",
+            Self::Reactive => "reactive",
+            Self::Static => "static",
+            Self::PredictiveNoAnomaly => "predictive-no-anomaly",
+            Self::Oracle => "oracle",
+        }
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text {
             "predictive" => Some(Self::Predictive),

@@ -54,6 +54,8 @@ pub(super) struct Watch {
     peak: Option<f64>,
     /// Breach probability of the cycle before.
     probability: f64,
+    /// Connections it would hold in the next cycles were nothing shifted, where that is known.
+    future: Option<Vec<f64>>,
 }
 
 impl Watch {
@@ -71,7 +73,12 @@ impl Watch {
             last: Assessment::default(),
             peak: None,
             probability: 0.0,
+            future: None,
         }
+    }
+
+    pub(super) fn know_future(&mut self, occupied: Vec<f64>) {
+        self.future = Some(occupied);
     }
 
     /// It was read at least once.
@@ -139,35 +146,67 @@ impl Watch {
             assessment.arrivals = self.arrivals.observe(demand * seconds, 1.0);
             let own = (load.occupied - outside.inbound + outside.outbound).max(0.0);
             assessment.held = self.held.observe(own, OCCUPIED_SIGMAS * own.max(1.0).sqrt());
-            self.forecaster.observe(
-                now,
-                Sample {
-                    occupied: load.occupied,
-                    new_per_s: load.new_per_s,
-                    demand_per_s: demand,
-                    kept: 1.0 - outside.percent.clamp(0.0, 100.0) / 100.0,
-                    inbound_per_s: outside.inbound_per_s,
-                },
-            );
-            assessment.forecast = self.forecaster.forecast(outside.limit);
-            let horizon_s = f64::from(settings.horizon_cycles) * cycle_s;
+            assessment.signals.anomaly_severity = assessment.arrivals.severity.max(assessment.held.severity);
+        }
+        if settings.policy.looks_ahead() {
+            assessment.forecast = self.look_ahead(now, load, outside, demand, settings);
             if let Some(forecast) = &assessment.forecast {
+                let horizon_s = f64::from(settings.horizon_cycles) * cycle_s;
                 // A shift in force is kept until the breach has become unlikely, not merely less likely than not:
                 // else giving back would bring the signal back, and the signal the shift.
                 let part = if outside.percent > 0.0 { RELEASE } else { 1.0 };
                 let needed = part * settings.breach_probability;
-                // Two cycles have to agree before a shift begins: one odd sample is not a trend.
-                let before = if outside.percent > 0.0 { 1.0 } else { self.probability };
+                // Two cycles have to agree before a shift begins: one odd sample is not a trend. What is known is none.
+                let sure = outside.percent > 0.0 || settings.policy == PolicyKind::Oracle;
+                let before = if sure { 1.0 } else { self.probability };
                 self.probability = forecast.breach_probability;
                 let (probability, time) = (self.probability.min(before), forecast.breach_in_s);
                 assessment.signals.prediction_severity = prediction_severity(probability, time, horizon_s, needed);
                 self.peak = forecast.mean.iter().copied().reduce(f64::max);
             }
-            assessment.signals.anomaly_severity = assessment.arrivals.severity.max(assessment.held.severity);
         }
         self.before = *outside;
         self.last = assessment.clone();
         assessment
+    }
+
+    /// What is to be expected: by the forecaster, or as it is known to come.
+    fn look_ahead(
+        &mut self,
+        now: Timestamp,
+        load: &Load,
+        outside: &Outside,
+        demand: f64,
+        settings: &LoopSettings,
+    ) -> Option<Forecast> {
+        if settings.policy == PolicyKind::Oracle {
+            return self.known_future(outside.limit, settings);
+        }
+        self.forecaster.observe(
+            now,
+            Sample {
+                occupied: load.occupied,
+                new_per_s: load.new_per_s,
+                demand_per_s: demand,
+                kept: 1.0 - outside.percent.clamp(0.0, 100.0) / 100.0,
+                inbound_per_s: outside.inbound_per_s,
+            },
+        );
+        self.forecaster.forecast(outside.limit)
+    }
+
+    /// The true future as a forecast that cannot err.
+    fn known_future(&self, limit: f64, settings: &LoopSettings) -> Option<Forecast> {
+        let mean = self.future.clone()?;
+        let crossing = mean.iter().position(|occupied| *occupied > limit);
+        Some(Forecast {
+            model: "true future".to_owned(),
+            lo80: mean.clone(),
+            hi80: mean.clone(),
+            mean,
+            breach_probability: if crossing.is_some() { 1.0 } else { 0.0 },
+            breach_in_s: crossing.map(|step| (step + 1) as f64 * settings.cycle_ms as f64 / 1e3),
+        })
     }
 
     /// New connections a second offered to this router, without what it takes for others and with what others take

@@ -53,7 +53,7 @@ fn signals(decision: &RouterDecision, assessment: &Assessment, settings: &LoopSe
             decision.threshold_available
         ));
     }
-    if settings.policy != PolicyKind::Predictive {
+    if !settings.policy.looks_ahead() {
         return;
     }
     for (what, surge) in [("new connections a cycle", &assessment.arrivals), ("connections held", &assessment.held)] {

@@ -28,6 +28,9 @@ const SHADOW_REST_CYCLES: u32 = 30;
 /// What is sent to a shadow has to fit so many cycles on: time enough to see it fill and to take the shift back.
 const LOOK_AHEAD_CYCLES: u32 = 10;
 
+/// Fewer routers than this are assessed by one thread: starting others would take longer.
+const PARALLEL_MIN: usize = 128;
+
 /// Less than this is the noise of quantised and corrected slots, not a shift of a predecessor.
 const ADOPTED_MIN_PERCENT: f64 = 3.0;
 
@@ -206,6 +209,14 @@ impl Engine {
         }
     }
 
+    /// What a router will hold in the next cycles were nothing shifted, for [`PolicyKind::Oracle`]: only who replays the
+    /// past knows it. It stands until it is told anew.
+    pub fn foresee(&mut self, router: NodeIndex, occupied: Vec<f64>) {
+        if let Some(place) = self.places.get(&router) {
+            self.states[*place].watch.know_future(occupied);
+        }
+    }
+
     /// What a router was given less than its base share was shifted; who was given more took it.
     fn adopt_shift(&mut self, place: usize, shares: &BTreeMap<NodeIndex, split::Adopted>) {
         let share = |place: usize| shares.get(&self.routers[place].index).copied().unwrap_or_default();
@@ -290,25 +301,22 @@ impl Engine {
             }
             state.moved.iter().for_each(|(shadow, moved)| inbound[*shadow] += moved);
         }
-        let mut assessments = Vec::with_capacity(count);
-        for (place, (router, state)) in self.routers.iter().zip(&mut self.states).enumerate() {
-            let Some(load) = inputs[place].load else {
-                assessments.push(state.watch.missing());
-                continue;
-            };
-            let outside = assess::Outside {
-                limit: router.limit(),
-                percent: state.shift.percent,
-                inbound_per_s: inbound_per_s[place],
-                inbound: inbound[place],
-                outbound: state.moved.values().sum(),
-            };
+        let outside = |place: usize, state: &State| assess::Outside {
+            limit: self.routers[place].limit(),
+            percent: state.shift.percent,
+            inbound_per_s: inbound_per_s[place],
+            inbound: inbound[place],
+            outbound: state.moved.values().sum(),
+        };
+        let observe = |place: usize, state: &mut State| {
+            let Some(load) = inputs[place].load else { return state.watch.missing() };
+            let outside = outside(place, state);
             let assessment = state.watch.observe(now, &load, &outside, &self.settings);
             let spent = assessment.signals.crossed || load.refused > 0;
             state.resting = if spent { SHADOW_REST_CYCLES } else { state.resting.saturating_sub(1) };
-            assessments.push(assessment);
-        }
-        assessments
+            assessment
+        };
+        in_parts(&mut self.states, observe)
     }
 
     fn select_shadows(&mut self, input: &CycleInput, inputs: &[RouterInput]) -> Vec<Selection> {
@@ -515,6 +523,26 @@ fn reservation(state: &State, shadow: usize) -> f64 {
     let standing = state.watch.demand_connections() * state.shift.percent / 100.0 * share;
     let staying = state.staying();
     state.moved_to(shadow) * staying + standing * (1.0 - staying)
+}
+
+/// `f` of every state in its place; many states are divided among two threads or more, which changes nothing but the time
+/// it takes, as no state sees another.
+fn in_parts<T: Send>(states: &mut [State], f: impl Fn(usize, &mut State) -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if states.len() < PARALLEL_MIN || threads < 2 {
+        return states.iter_mut().enumerate().map(|(place, state)| f(place, state)).collect();
+    }
+    let size = states.len().div_ceil(threads);
+    let f = &f;
+    std::thread::scope(|scope| {
+        let mut work = Vec::with_capacity(threads);
+        for (number, part) in states.chunks_mut(size).enumerate() {
+            let one = move |(at, state)| f(number * size + at, state);
+            work.push(scope.spawn(move || part.iter_mut().enumerate().map(one).collect::<Vec<T>>()));
+        }
+        let joined = work.into_iter().map(|work| work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.flatten().collect()
+    })
 }
 
 /// [`shift::place`], where nothing to move keeps even shares.

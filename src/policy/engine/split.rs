@@ -18,6 +18,8 @@ struct Service {
 #[derive(Clone, Debug, Default)]
 struct Split {
     slots: Vec<NodeIndex>,
+    /// Slots of each router when they were last divided; empty where slots were adopted since.
+    counts: BTreeMap<NodeIndex, usize>,
     wanted: BTreeMap<NodeIndex, f64>,
     correction: Correction,
 }
@@ -60,6 +62,7 @@ impl Splits {
         if choice.slots.len() == SLOTS && choice.slots.iter().all(known) {
             let split = self.splits.entry((access, service.clone())).or_default();
             split.slots.clone_from(&choice.slots);
+            split.counts.clear();
             split.correction.start_with(choice.spread);
         }
     }
@@ -98,10 +101,18 @@ impl Splits {
                     let told = finding.map(|finding| tell(&finding, &service.id, switched, &self.names));
                     outcome.happenings.extend(told.map(|message| (*access, message)));
                 }
-                let slots = assign(&split.slots, &quantise(&split.correction.corrected(&wanted)));
-                let moved =
-                    slots.iter().enumerate().filter(|(slot, router)| split.slots.get(*slot) != Some(router)).count();
-                if moved > 0 || slots.len() != split.slots.len() {
+                let counts = quantise(&split.correction.corrected(&wanted));
+                let mut moved = 0;
+                let mut slots = std::mem::take(&mut split.slots);
+                // The same counts leave every slot where it is.
+                if counts != split.counts || slots.is_empty() {
+                    let next = assign(&slots, &counts);
+                    moved = next.iter().enumerate().filter(|(slot, router)| slots.get(*slot) != Some(router)).count();
+                    outcome.slots_changed |= next.len() != slots.len();
+                    slots = next;
+                    split.counts = counts;
+                }
+                if moved > 0 {
                     split.correction.slots_changed();
                     outcome.slots_changed = true;
                 }

@@ -1,33 +1,15 @@
-//! `replay`: repeats a recorded run, and tells whether the controller did the same.
+//! `replay --recording`: repeats a recorded run, and tells whether the controller did the same.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use clap::Args;
 use serde::Serialize;
 
-use super::{BadInput, write_json};
+use super::super::{BadInput, write_json};
+use super::ReplayArgs;
 use crate::controller::recording::{Outcome, Reader, RecordingError, Replayed, replay};
-
-#[derive(Debug, Args)]
-pub struct ReplayArgs {
-    /// A run recorded by `run --record` (docs/RECORDING.md)
-    #[arg(long, value_name = "FILE")]
-    recording: Option<PathBuf>,
-    /// Writes the report as JSON; `-` is standard output
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Writes the plan log: every plan that was sent, and every cycle that changed a shift, as one line of JSON
-    #[arg(long, value_name = "FILE")]
-    plans: Option<PathBuf>,
-    // Known so that asking for them is answered by what can be had, not by a complaint about usage.
-    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "recording")]
-    topology: Option<PathBuf>,
-    #[arg(long, value_name = "FILE|synthetic:NAME", hide = true, conflicts_with = "recording")]
-    traffic: Option<String>,
-}
 
 #[derive(Serialize)]
 struct Report<'r> {
@@ -37,16 +19,7 @@ struct Report<'r> {
     replayed: &'r Replayed,
 }
 
-pub fn run(args: &ReplayArgs) -> anyhow::Result<()> {
-    let Some(recording) = &args.recording else {
-        let came = match (&args.topology, &args.traffic) {
-            (None, None) => "nothing to replay",
-            _ => "a topology and traffic, which this version cannot replay",
-        };
-        return Err(
-            BadInput(format!("expected --recording FILE, a run recorded by `run --record`, came {came}")).into()
-        );
-    };
+pub(super) fn run(recording: &Path, args: &ReplayArgs) -> anyhow::Result<()> {
     let mut reader = Reader::open(recording).map_err(bad_input)?;
     let mut log: Box<dyn Write> = match &args.plans {
         Some(to) => {
