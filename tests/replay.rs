@@ -1,13 +1,18 @@
 //! `replay` of topologies and traffic, as a user calls it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
 fn foreshadow(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foreshadow"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["replay"]).args(arguments).output().expect("the program starts")
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["replay"])
+        .args(arguments)
+        .output()
+        .expect("the program starts")
 }
 
 fn report(arguments: &[&str]) -> Value {
@@ -83,7 +88,8 @@ fn every_format_replays() {
         ("../../topologies/torus-3x3.yaml", "many.csv"),
     ];
     for (topology, traffic) in cases {
-        let [topology, traffic] = [topology, traffic].map(|name| folder.join(name).to_str().expect("readable").to_owned());
+        let [topology, traffic] =
+            [topology, traffic].map(|name| folder.join(name).to_str().expect("readable").to_owned());
         let arguments = ["--topology", &topology, "--traffic", &traffic, "--interval", "60s"];
         let report = report(&arguments);
         assert!(report["new_connections"].as_u64().is_some_and(|new| new > 0), "{arguments:?}");
@@ -120,4 +126,55 @@ fn bad_input_ends_with_two_and_says_where() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
         assert!(told.contains(expected), "{arguments:?}: {told}");
     }
+}
+
+/// Files of these endings below a folder, in order of their names.
+fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+    let (mut open, mut found) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = open.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.expect("a readable entry").path()) {
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                open.push(path);
+            } else if endings.contains(&ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Public topologies, where they are at hand: below the folder that FORESHADOW_DATA names, or beside the repository.
+#[test]
+fn public_topologies_and_demands_replay() {
+    let data = std::env::var_os("FORESHADOW_DATA").map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
+    let data = if data.is_absolute() { data } else { Path::new(env!("CARGO_MANIFEST_DIR")).join(data) };
+    let topologies = files(&data, &["graphml", "gml", "graph", "xml", "json", "topology"]);
+    if topologies.is_empty() {
+        println!("skipped: no topologies below {} (FORESHADOW_DATA)", data.display());
+        return;
+    }
+    let demands = files(&data, &["demands"]);
+    let mut replays = 0;
+    for topology in &topologies {
+        let stem = topology.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let is_own = |demands: &&PathBuf| {
+            let name = demands.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            topology.extension().is_some_and(|ending| ending == "graph") && name.starts_with(&format!("{stem}."))
+        };
+        let own = demands.iter().filter(is_own).map(|path| path.to_str().expect("a readable name").to_owned());
+        for traffic in own.chain(["synthetic:flash-crowd".to_owned()]) {
+            let topology = topology.to_str().expect("a readable name");
+            let arguments = ["--topology", topology, "--traffic", &traffic, "--duration", "30m", "--scale", "0.01"];
+            let report = report(&arguments);
+            assert!(report["new_connections"].as_u64().is_some_and(|new| new > 0), "{arguments:?}");
+            assert!(report["routers"].as_array().is_some_and(|routers| routers.len() > 1), "{arguments:?}");
+            replays += 1;
+        }
+    }
+    let used = replays - topologies.len();
+    println!("{} topologies and {used} demands below {} replayed", topologies.len(), data.display());
+    assert_eq!(used, demands.len(), "every file of demands belongs to a network");
 }

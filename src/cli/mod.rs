@@ -50,7 +50,7 @@ enum Command {
     /// Runs the controller
     Run(run::RunArgs),
     /// Repeats a recorded run, and tells whether it came out the same
-    Replay(replay::ReplayArgs),
+    Replay(Box<replay::ReplayArgs>),
     /// An emulated fabric, its controller and a virtual day of traffic, in this process
     Demo(demo::DemoArgs),
     /// One emulated switch

@@ -51,9 +51,8 @@ mod tests {
         let traffic = Traffic { start_s: 0.0, interval_s: 60.0, demand: vec![rows] };
         for cycle in [0.7, 1.0, 13.0, 60.0, 90.0, 240.0] {
             let cycles = (240.0_f64 / cycle).ceil() as usize;
-            let count: u64 = (0..cycles)
-                .map(|at| between(&traffic, 0, at as f64 * cycle, (at + 1) as f64 * cycle).count)
-                .sum();
+            let count: u64 =
+                (0..cycles).map(|at| between(&traffic, 0, at as f64 * cycle, (at + 1) as f64 * cycle).count).sum();
             assert_eq!(count, 120, "cycle {cycle}");
         }
         let both = between(&traffic, 0, 120.0, 240.0);

@@ -106,8 +106,7 @@ impl Fabric {
             }
         }
         let up = |node: &usize| !down.contains(&self.original.nodes[*node].id);
-        let mut open: Vec<usize> =
-            (0..near.len()).filter(|node| stage(*node) == Stage::Access).filter(&up).collect();
+        let mut open: Vec<usize> = (0..near.len()).filter(|node| stage(*node) == Stage::Access).filter(&up).collect();
         if !self.original.nodes.iter().any(|node| node.stage == Stage::Access) {
             return Vec::new();
         }
@@ -153,7 +152,9 @@ fn first_stage(
     by_degree.sort_by_key(|at| (Reverse(graph.near[*at].len()), *at));
     by_degree.truncate(wanted);
     by_degree.sort_unstable();
-    notes.push(format!("no stages declared or to be inferred: the {wanted} best-connected of {count} nodes are the first"));
+    notes.push(format!(
+        "no stages declared or to be inferred: the {wanted} best-connected of {count} nodes are the first"
+    ));
     (by_degree, StageRule::BestConnected)
 }
 
@@ -162,9 +163,7 @@ fn declared_mirrors(original: &Topology, chosen: &[usize]) -> Vec<(usize, usize,
     let place: BTreeMap<&NodeId, usize> =
         chosen.iter().enumerate().map(|(place, at)| (&original.nodes[*at].id, place)).collect();
     let mirrors = original.links.iter().filter(|link| link.kind == LinkKind::Mirror);
-    mirrors
-        .filter_map(|link| Some((*place.get(&link.a.node)?, *place.get(&link.b.node)?, link.latency_us)))
-        .collect()
+    mirrors.filter_map(|link| Some((*place.get(&link.a.node)?, *place.get(&link.b.node)?, link.latency_us))).collect()
 }
 
 /// Adds a mirror link to each of the nearest routers: cost and number follow the routers, not their square.
@@ -192,6 +191,7 @@ fn engine_topology(original: &Topology, chosen: &[usize], mirrors: Vec<(usize, u
             idle_timeout_s: RouterSettings::IDLE_TIMEOUT_S,
             closing_timeout_s: RouterSettings::CLOSING_TIMEOUT_S,
             half_open_timeout_s: RouterSettings::HALF_OPEN_TIMEOUT_S,
+            source_nat: None,
         });
         nodes.push(Node {
             id: node.id.clone(),

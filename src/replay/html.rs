@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::Report;
 use super::plot::{Curve, escaped, plot};
 use super::score::Point;
-use super::Report;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:900px;padding:0 1rem;color:#222}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
@@ -41,7 +41,8 @@ pub fn page(title: &str, notes: &[String], reports: &[Report]) -> String {
         loads.push(Curve { name: "unshifted", points });
     }
     page += &plot("Fullest router", "held over what may be held before the threshold", &loads, Some(1.0));
-    page += &plot("Largest shift", "percent of a router's new connections", &curves(&|point| point.shift_percent), None);
+    page +=
+        &plot("Largest shift", "percent of a router's new connections", &curves(&|point| point.shift_percent), None);
     routers(&mut page, reports);
     page + "</html>\n"
 }

@@ -22,7 +22,8 @@ mod traffic;
 
 pub use fabric::{Fabric, StageRule};
 pub use report::{BreachReport, Report, RouterReport};
-pub use run::{Capacity, Options, Replay, Threshold, Unshifted};
+pub use run::{Capacity, Moment, Options, Replay, Threshold, Unshifted};
+pub use score::Sample;
 pub use series::{SeriesOptions, Subject};
 pub use sizes::Shape;
 pub use source::Source;

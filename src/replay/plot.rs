@@ -42,7 +42,12 @@ pub(super) fn plot(title: &str, unit: &str, curves: &[Curve<'_>], line: Option<f
         let points: Vec<String> = points.collect();
         let _ = write!(svg, "<polyline points=\"{}\" stroke=\"{colour}\" class=\"curve\"/>", points.join(" "));
     }
-    let _ = write!(svg, "<text x=\"{LEFT}\" y=\"{}\" class=\"unit\">{}</text></svg><p class=\"legend\">", TOP - 2.0, escaped(unit));
+    let _ = write!(
+        svg,
+        "<text x=\"{LEFT}\" y=\"{}\" class=\"unit\">{}</text></svg><p class=\"legend\">",
+        TOP - 2.0,
+        escaped(unit)
+    );
     for (curve, colour) in curves.iter().zip(COLOURS.iter().cycle()) {
         let _ = write!(svg, "<span style=\"color:{colour}\">&#9632; {}</span> ", escaped(curve.name));
     }

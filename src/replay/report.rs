@@ -28,6 +28,12 @@ pub struct Report {
     /// Of the refused: those that came while their router was down and nobody stood in.
     pub unreachable_connections: u64,
     pub shifts: u64,
+    /// Days of traffic, each router's counted by itself; the last may be shorter.
+    pub days: u64,
+    /// Those on which the router would not have crossed its threshold.
+    pub quiet_days: u64,
+    /// False shifts that began on them.
+    pub quiet_day_shifts: u64,
     /// Records of opened and closed connections to every shadow, as bytes; an estimate (docs/REPLAY.md).
     pub replication_bytes: u64,
     /// Least that a router which took shifted connections was from its threshold; negative where it crossed it.

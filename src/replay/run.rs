@@ -11,9 +11,10 @@ use super::report::Report;
 use super::score::{Sample, Score};
 use super::{Fabric, Shape, Traffic};
 use crate::config::{LoopSettings, PolicyKind};
+use crate::policy::decision::RouterDecision;
 use crate::policy::engine::{CycleInput, CycleOutcome, Engine, RouterInput};
 use crate::telemetry::Telemetry;
-use crate::types::{NodeIndex, ServiceId, Timestamp};
+use crate::types::{NodeId, NodeIndex, ServiceId, Timestamp};
 
 /// Monday, 2 March 2026, 00:00 UTC: where traffic that counts from 0 begins.
 const MIDNIGHT_S: f64 = 1_772_409_600.0;
@@ -161,14 +162,40 @@ impl Replay {
 
     /// Replays under one policy; `progress` is told cycles done and cycles in all.
     pub fn run(&self, policy: PolicyKind, progress: &mut dyn FnMut(u64, u64)) -> Report {
+        self.run_watched(policy, progress, &mut |_| {})
+    }
+
+    /// The same; `watch` sees every router's every cycle.
+    pub fn run_watched(
+        &self,
+        policy: PolicyKind,
+        progress: &mut dyn FnMut(u64, u64),
+        watch: &mut dyn FnMut(&Moment<'_>),
+    ) -> Report {
         let mut run = Run::new(self, policy);
         let cycles = self.cycles();
         for cycle in 0..cycles {
             run.cycle(cycle);
+            for (place, sample) in run.samples.iter().enumerate() {
+                let seconds = (cycle + 1) as f64 * self.cycle_s();
+                let decision = run.outcome.decisions.get(place);
+                watch(&Moment { seconds, router: self.fabric.router_name(place), sample, decision });
+            }
             progress(cycle + 1, cycles);
         }
         run.report()
     }
+}
+
+/// One router at the end of one cycle.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'m> {
+    /// From the beginning of the traffic.
+    pub seconds: f64,
+    pub router: &'m NodeId,
+    pub sample: &'m Sample,
+    /// What was decided then, for the cycle that follows; `None` while there is no controller yet.
+    pub decision: Option<&'m RouterDecision>,
 }
 
 struct Run<'r> {
@@ -275,10 +302,10 @@ impl<'r> Run<'r> {
     fn decide(&mut self, cycle: u64) {
         let now = self.at(cycle);
         let nodes = &self.replay.fabric.topology.nodes;
-        for place in 0..self.samples.len() {
+        for (place, node) in nodes[..self.samples.len()].iter().enumerate() {
             if !self.present.unread.contains(&place) && !self.present.down.contains(&place) {
                 let reading = self.emulation.reading(place);
-                self.telemetry.reading(now, nodes[place].datapath, &reading);
+                self.telemetry.reading(now, node.datapath, &reading);
             }
         }
         let age_max = Duration::from_millis(self.replay.options.settings.cycle_ms) * READING_AGE_CYCLES;
@@ -393,9 +420,8 @@ impl<'r> Run<'r> {
 
     fn report(self) -> Report {
         let settings = &self.replay.options.settings;
-        let least = (0..self.samples.len()).map(|place| {
-            self.score.limit(place) as i64 - self.samples[place].occupied as i64
-        });
+        let least =
+            (0..self.samples.len()).map(|place| self.score.limit(place) as i64 - self.samples[place].occupied as i64);
         let worst_shadow_headroom = self.score.worst_headroom.or_else(|| least.min()).unwrap_or(0);
         let (overload, overload_routers) = (self.score.overload_cycles, self.score.overload_router_cycles);
         let (churn, peak_active) = (self.score.churn, self.score.peak_active);
@@ -419,6 +445,9 @@ impl<'r> Run<'r> {
             shifted_connections: self.emulation.shifted,
             unreachable_connections: self.emulation.unreachable,
             shifts: outcome.shifts,
+            days: outcome.days,
+            quiet_days: outcome.quiet_days,
+            quiet_day_shifts: outcome.quiet_day_shifts,
             replication_bytes: (self.records * RECORD_BYTES) as u64,
             worst_shadow_headroom,
             peak_active,

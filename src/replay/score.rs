@@ -1,22 +1,26 @@
 //! Keeps the score of a replay: breaches that would have been, shifts, time below thresholds.
 
+use std::collections::BTreeSet;
+
 use super::report::{BreachReport, RouterReport};
 use crate::types::NodeId;
 
 /// A breach is over when its router has been above its threshold for so many cycles.
 const APART_CYCLES: u64 = 30;
+/// Seconds of a day.
+const DAY_S: f64 = 86_400.0;
 /// Points of a plot.
 const POINTS: u64 = 360;
 
 /// What one router's cycle was like.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sample {
-    pub(super) occupied: u64,
+pub struct Sample {
+    pub occupied: u64,
     /// Had nothing been shifted.
-    pub(super) unshifted: u64,
-    pub(super) shift_percent: f64,
-    pub(super) refused: u64,
-    pub(super) refused_unshifted: u64,
+    pub unshifted: u64,
+    pub shift_percent: f64,
+    pub refused: u64,
+    pub refused_unshifted: u64,
 }
 
 /// One shift, from its first percent to its last.
@@ -34,6 +38,8 @@ struct Router {
     /// Cycles at whose ends the threshold would have been crossed.
     crossings: Vec<u64>,
     last_below: Option<u64>,
+    /// Days with a cycle below the threshold, had nothing been shifted.
+    loud_days: BTreeSet<u64>,
     report: RouterReport,
 }
 
@@ -69,6 +75,9 @@ pub(super) struct Outcome {
     pub(super) lead_time_s: f64,
     pub(super) false_shifts: u64,
     pub(super) shifts: u64,
+    pub(super) days: u64,
+    pub(super) quiet_days: u64,
+    pub(super) quiet_day_shifts: u64,
     pub(super) breaches: Vec<BreachReport>,
     pub(super) routers: Vec<RouterReport>,
 }
@@ -101,6 +110,10 @@ impl Score {
         }
     }
 
+    fn day(&self, cycle: u64) -> u64 {
+        (cycle as f64 * self.cycle_s / DAY_S) as u64
+    }
+
     pub(super) fn limit(&self, router: usize) -> u64 {
         self.routers[router].limit
     }
@@ -114,6 +127,7 @@ impl Score {
     /// One cycle is over.
     pub(super) fn cycle(&mut self, samples: &[Sample]) {
         let now = self.cycle;
+        let day = self.day(now);
         if now.is_multiple_of(self.per_point) {
             self.points.push(Point { hour: now as f64 * self.cycle_s / 3_600.0, ..Point::default() });
         }
@@ -135,6 +149,7 @@ impl Score {
                     router.crossings.push(now);
                 }
                 router.last_below = Some(now);
+                router.loud_days.insert(day);
             }
         }
         self.points.push(point);
@@ -148,6 +163,8 @@ impl Score {
         let mut outcome = Outcome::default();
         let mut leads = Vec::new();
         let seconds = |cycle: u64| (cycle + 1) as f64 * self.cycle_s;
+        let day = |cycle: u64| (cycle as f64 * self.cycle_s / DAY_S) as u64;
+        let days = day(self.cycle.saturating_sub(1)) + 1;
         for router in self.routers {
             for crossing in &router.crossings {
                 let answer = router.answer(*crossing, self.horizon_cycles);
@@ -160,8 +177,13 @@ impl Score {
                     lead_s: lead_s.unwrap_or(0.0),
                 });
             }
-            let wrong = router.episodes.iter().filter(|episode| router.is_false(episode, self.horizon_cycles)).count();
-            outcome.false_shifts += wrong as u64;
+            let wrong = router.episodes.iter().filter(|episode| router.is_false(episode, self.horizon_cycles));
+            for episode in wrong {
+                outcome.false_shifts += 1;
+                outcome.quiet_day_shifts += u64::from(!router.loud_days.contains(&day(episode.began)));
+            }
+            outcome.days += days;
+            outcome.quiet_days += days - router.loud_days.len() as u64;
             outcome.shifts += router.episodes.len() as u64;
             outcome.routers.push(RouterReport { shifts: router.episodes.len() as u64, ..router.report });
         }
@@ -176,7 +198,8 @@ impl Router {
         *churn += (percent - before).abs();
         if before == 0.0 && percent > 0.0 {
             self.episodes.push(Episode { began: now, ended: None });
-        } else if before > 0.0 && percent == 0.0
+        } else if before > 0.0
+            && percent == 0.0
             && let Some(last) = self.episodes.last_mut()
         {
             last.ended = Some(now);

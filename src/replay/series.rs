@@ -3,8 +3,8 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use super::traffic::{CELLS_MAX, Demand, Lines, Traffic};
 use super::Fabric;
+use super::traffic::{CELLS_MAX, Demand, Lines, Traffic};
 use crate::config::Problem;
 
 /// What the numbers of a series are.
@@ -72,8 +72,20 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
+/// One row of a series: its time, its value and the mean duration that stands beside it.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    t: f64,
+    value: f64,
+    mean_duration_s: Option<f64>,
+}
+
+/// A name, and rows in rising time.
+type Series = (String, Vec<Point>);
+
 /// One series drives every router, each delayed by its part of the series' length; many (`unique_id,t,value`) drive the
-/// routers that they are named after, else the routers in their order.
+/// routers that they are named after, else the routers in their order. New connections may have a column
+/// `mean_duration…` beside them.
 pub(super) fn parse_series(
     mut lines: Lines<'_, impl BufRead>,
     header: &[String],
@@ -94,14 +106,21 @@ pub(super) fn parse_series(
         return Err(lines.problem(format!("the columns {}", shown(&header.join(","))), format!("a column {wanted}")));
     };
     let subject = options.subject.unwrap_or_else(|| Subject::of_column(&header[value]));
-    let mut series: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
+    let takes_durations = subject == Subject::New && options.mean_duration_s.is_none();
+    let duration = header.iter().position(|name| takes_durations && name.starts_with("mean_duration"));
+    let mut series: Vec<Series> = Vec::new();
     while let Some(fields) = lines.next()? {
         if fields.len() != header.len() {
             return Err(lines.problem(format!("{} fields", fields.len()), format!("{}", header.len())));
         }
         let name = id.map_or("", |id| fields[id].as_str());
-        let time = time(&lines, &fields[t])?;
-        let number = lines.number(&fields[value], "a value", 0.0, 1e15)? * options.scale;
+        let point = Point {
+            t: time(&lines, &fields[t])?,
+            value: lines.number(&fields[value], "a value", 0.0, 1e15)? * options.scale,
+            mean_duration_s: duration
+                .map(|at| lines.number(&fields[at], "a mean duration in seconds", 0.0, 1e9))
+                .transpose()?,
+        };
         if series.last().is_none_or(|(last, _)| last != name) {
             if series.iter().any(|(known, _)| known == name) {
                 return Err(lines.problem(format!("more rows of {}", shown(name)), "the rows of a series together"));
@@ -109,39 +128,86 @@ pub(super) fn parse_series(
             series.push((name.to_owned(), Vec::new()));
         }
         let rows = &mut series.last_mut().expect("just pushed").1;
-        if rows.last().is_some_and(|(before, _)| *before >= time) {
+        if rows.last().is_some_and(|before| before.t >= point.t) {
             return Err(lines.problem(format!("the time {}", shown(&fields[t])), "times that rise"));
         }
-        rows.push((time, number));
+        rows.push(point);
     }
-    if series.is_empty() {
+    of_series(&lines, &series, subject, options, fabric)
+}
+
+/// One series a row, the way the M4 competition's files are: `id,value,value,…`, as many as there are. Their interval
+/// stands nowhere in them.
+pub(super) fn parse_wide(
+    mut lines: Lines<'_, impl BufRead>,
+    options: &SeriesOptions,
+    fabric: &Fabric,
+) -> Result<Traffic, Problem> {
+    let Some(interval_s) = options.interval_s else {
+        return Err(lines.problem("series without times", "--interval, the time between two values"));
+    };
+    let mut series: Vec<Series> = Vec::new();
+    while let Some(fields) = lines.next()? {
+        let mut rows = Vec::new();
+        let count = fields.iter().rposition(|text| !text.is_empty()).unwrap_or(0);
+        for (number, text) in fields.iter().skip(1).take(count).enumerate() {
+            let value = lines.number(text, "a value", 0.0, 1e15)? * options.scale;
+            rows.push(Point { t: number as f64 * interval_s, value, mean_duration_s: None });
+        }
+        if rows.is_empty() {
+            return Err(lines.problem(format!("no value of '{}'", shown(&fields[0])), "an id and its values"));
+        }
+        series.push((fields[0].clone(), rows));
+    }
+    of_series(&lines, &series, options.subject.unwrap_or(Subject::Active), options, fabric)
+}
+
+fn of_series<R>(
+    lines: &Lines<'_, R>,
+    series: &[Series],
+    subject: Subject,
+    options: &SeriesOptions,
+    fabric: &Fabric,
+) -> Result<Traffic, Problem> {
+    let Some(start_s) = series.first().map(|(_, rows)| rows[0].t) else {
         return Err(lines.whole("no row", "at least one value"));
-    }
-    let start_s = series[0].1[0].0;
-    let gaps = series.iter().flat_map(|(_, rows)| rows.windows(2).map(|pair| pair[1].0 - pair[0].0));
+    };
+    let gaps = series.iter().flat_map(|(_, rows)| rows.windows(2).map(|pair| pair[1].t - pair[0].t));
     let interval_s = options.interval_s.or_else(|| gaps.reduce(f64::min)).unwrap_or(super::traffic::INTERVAL_DEFAULT_S);
     let mut columns = Vec::new();
-    for (_, rows) in &series {
-        columns.push(regular(&lines, rows, interval_s)?);
+    for (_, rows) in series {
+        let values = regular(lines, rows, interval_s, &|point| point.value)?;
+        let mut column = demands(&values, subject, interval_s, options);
+        if rows.iter().any(|point| point.mean_duration_s.is_some_and(|mean| mean > 0.0)) {
+            let means = regular(lines, rows, interval_s, &|point| point.mean_duration_s.unwrap_or(0.0))?;
+            column.iter_mut().zip(means).for_each(|(row, mean)| row.mean_duration_s = mean as f32);
+        }
+        columns.push(column);
     }
-    let columns: Vec<Vec<Demand>> = columns.iter().map(|values| demands(values, subject, interval_s, options)).collect();
-    Ok(Traffic { start_s, interval_s, demand: dealt(&series, &columns, fabric) })
+    super::traffic::fill_durations(&mut columns);
+    Ok(Traffic { start_s, interval_s, demand: dealt(series, &columns, fabric) })
 }
 
 /// Values at every interval; a missing one is as the last before it.
-fn regular<R>(lines: &Lines<'_, R>, rows: &[(f64, f64)], interval_s: f64) -> Result<Vec<f64>, Problem> {
-    let (first, last) = (rows[0].0, rows[rows.len() - 1].0);
+fn regular<R>(
+    lines: &Lines<'_, R>,
+    rows: &[Point],
+    interval_s: f64,
+    of: &dyn Fn(&Point) -> f64,
+) -> Result<Vec<f64>, Problem> {
+    let (first, last) = (rows[0].t, rows[rows.len() - 1].t);
     let count = (last - first) / interval_s;
     if !(interval_s > 0.0 && count < CELLS_MAX as f64) {
         return Err(lines.whole(format!("{count:.0} intervals of {interval_s} s"), format!("at most {CELLS_MAX}")));
     }
     let mut values: Vec<f64> = Vec::with_capacity(count as usize + 1);
-    for (time, value) in rows {
-        let place = ((time - first) / interval_s).round() as usize;
-        let before = values.last().copied().unwrap_or(*value);
+    for point in rows {
+        let place = ((point.t - first) / interval_s).round() as usize;
+        let value = of(point);
+        let before = values.last().copied().unwrap_or(value);
         values.resize(values.len().max(place), before);
         values.truncate(place);
-        values.push(*value);
+        values.push(value);
     }
     Ok(values)
 }
@@ -154,9 +220,7 @@ fn time<R>(lines: &Lines<'_, R>, text: &str) -> Result<f64, Problem> {
     let moment: Result<jiff::civil::DateTime, _> = text.parse();
     match moment.and_then(|moment| moment.to_zoned(jiff::tz::TimeZone::UTC)) {
         Ok(moment) => Ok(moment.timestamp().as_second() as f64),
-        Err(_) => {
-            Err(lines.problem(format!("'{}' for a time", shown(text)), "seconds, or YYYY-MM-DD HH:MM:SS"))
-        }
+        Err(_) => Err(lines.problem(format!("'{}' for a time", shown(text)), "seconds, or YYYY-MM-DD HH:MM:SS")),
     }
 }
 
@@ -182,11 +246,7 @@ fn demands(values: &[f64], subject: Subject, interval_s: f64, options: &SeriesOp
 }
 
 /// Series to routers.
-fn dealt(
-    series: &[(String, Vec<(f64, f64)>)],
-    columns: &[Vec<Demand>],
-    fabric: &Fabric,
-) -> Vec<Vec<Demand>> {
+fn dealt(series: &[Series], columns: &[Vec<Demand>], fabric: &Fabric) -> Vec<Vec<Demand>> {
     let count = fabric.routers();
     let length = columns.iter().map(Vec::len).max().unwrap_or(0);
     if let [only] = columns {
@@ -264,7 +324,8 @@ pub(super) fn parse_rows(
     let mut rows = Vec::new();
     let mut text = Some(first.to_owned());
     while let Some(line) = text {
-        let numbers: Vec<&str> = line.split(|c: char| c == ',' || c.is_whitespace()).filter(|n| !n.is_empty()).collect();
+        let numbers: Vec<&str> =
+            line.split(|c: char| c == ',' || c.is_whitespace()).filter(|n| !n.is_empty()).collect();
         if numbers.len() != nodes * nodes {
             let what = format!("{} numbers", numbers.len());
             return Err(lines.problem(what, format!("{}, a matrix of the topology's {nodes} nodes", nodes * nodes)));

@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use super::Fabric;
 use super::series::{self, SeriesOptions, shown};
 use super::traffic::{self, Traffic};
-use super::Fabric;
 use crate::config::Problem;
 
 /// What a file can hold.
@@ -15,6 +15,8 @@ pub enum Source {
     Routers,
     /// `t,value`, or `unique_id,t,value`.
     Series,
+    /// `id,value,value,…`.
+    Wide,
     /// `t,src>dst,…`.
     NamedMatrices,
     /// Rows of n times n numbers.
@@ -34,6 +36,8 @@ impl Source {
             Some(Self::Routers)
         } else if columns.iter().any(|column| *column == "t" || *column == "timestamp") {
             Some(Self::Series)
+        } else if matches!(columns[0].trim_matches('"'), "unique_id" | "V1") {
+            Some(Self::Wide)
         } else {
             let mut numbers = first.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
             numbers.all(|word| word.parse::<f64>().is_ok()).then_some(Self::Matrices)
@@ -65,6 +69,7 @@ impl Source {
         let traffic = match Self::detect(&first) {
             Some(Self::Routers) => traffic::parse_rows(lines, &header, options, fabric),
             Some(Self::Series) => series::parse_series(lines, &header, options, fabric),
+            Some(Self::Wide) => series::parse_wide(lines, options, fabric),
             Some(Self::NamedMatrices) => series::parse_named_matrix(lines, &header, options, fabric),
             Some(Self::Matrices) => series::parse_rows(lines, &first, options, fabric),
             Some(Self::Demands) => series::parse_demands(lines, &first, options, fabric),

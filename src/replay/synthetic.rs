@@ -99,7 +99,7 @@ impl Surge {
 pub fn synthesise(options: &SyntheticOptions, fabric: &Fabric) -> Result<(Traffic, Vec<Fault>), String> {
     let rows = (options.duration_s / options.interval_s).ceil().max(1.0);
     let routers = fabric.routers();
-    if !(rows * routers as f64 <= CELLS_MAX as f64) {
+    if rows * routers as f64 > CELLS_MAX as f64 {
         return Err(format!("{rows:.0} intervals of {routers} routers; expected at most {CELLS_MAX} of both together"));
     }
     let mean_of = |router: usize| match options.connections {

@@ -182,13 +182,33 @@ fn traffic_of_routers_is_taken_as_it_stands() {
 }
 
 #[test]
+fn durations_beside_new_connections_and_series_a_row() {
+    let fabric = demo();
+    let text = "t,new,active,mean_duration_s\n0,4,1,0\n60,6,2,30\n120,8,3,0\n";
+    let traffic = read(text, &series_options(), &fabric).expect("good");
+    assert_eq!(
+        traffic.demand[0],
+        [(4, 30.0), (6, 30.0), (8, 30.0)].map(|(new, mean_duration_s)| Demand { new, mean_duration_s })
+    );
+    let new = SeriesOptions { interval_s: Some(60.0), subject: Some(Subject::New), ..series_options() };
+    let wide = read("\"V1\",\"V2\",\"V3\"\n\"H1\",\"5\",\"7\"\n\"H2\",\"9\",\n", &new, &fabric).expect("good");
+    assert_eq!((wide.rows(), wide.connections()), (2, 21));
+    assert_eq!((wide.demand[0][1].new, wide.demand[1][0].new, wide.demand[1][1].new), (7, 9, 0));
+    let problem = read("V1,V2,V3\nH1,,7\n", &new, &fabric).expect_err("a hole");
+    assert!(problem.starts_with("t.csv:2:1: '' for a value"), "{problem}");
+    let problem = read("V1,V2\nH1,7\n", &series_options(), &fabric).expect_err("no interval");
+    assert!(problem.contains("--interval"), "{problem}");
+}
+
+#[test]
 fn an_active_count_becomes_the_connections_that_make_it() {
     let fabric = demo();
     let rows: Vec<String> =
         (0..400).map(|row| format!("{},{}", row * 60, 400 + (100.0 * (row as f64 / 40.0).sin()) as i32)).collect();
     let options = SeriesOptions { mean_duration_s: Some(60.0), ..series_options() };
     let traffic = read(&format!("t,active\n{}\n", rows.join("\n")), &options, &fabric).expect("good");
-    let all = Options { capacity: Capacity::Percentile(95.0), threshold: Threshold::Percent(10.0), ..self::options(60) };
+    let all =
+        Options { capacity: Capacity::Percentile(95.0), threshold: Threshold::Percent(10.0), ..self::options(60) };
     let replay = Replay::new(fabric, traffic, all).expect("a replay");
     let counts = &replay.unshifted.active[0];
     for (row, count) in counts.iter().enumerate().skip(5) {

@@ -70,7 +70,8 @@ pub(super) fn parse_rows(
         }
         let name = crate::types::NodeId::new(&fields[router]);
         let Some(place) = places.get(&name) else {
-            let what = format!("the router '{}', which the topology does not have", super::series::shown(&fields[router]));
+            let what =
+                format!("the router '{}', which the topology does not have", super::series::shown(&fields[router]));
             return Err(lines.problem(what, "the id of a first-stage router"));
         };
         let demand = Demand {
@@ -188,7 +189,8 @@ impl<'p, R: BufRead> Lines<'p, R> {
                 Ok(_) => {}
                 Err(error) => return Err(self.problem(format!("the file cannot be read: {error}"), "a readable file")),
             }
-            let text = std::str::from_utf8(&self.buffer).map_err(|_| self.problem("bytes that are no text", "UTF-8"))?;
+            let text =
+                std::str::from_utf8(&self.buffer).map_err(|_| self.problem("bytes that are no text", "UTF-8"))?;
             let text = text.trim_start_matches('\u{feff}').trim();
             if !text.is_empty() {
                 return Ok(Some(text.to_owned()));

@@ -22,6 +22,7 @@ pub(super) mod conntrackd;
 mod contender;
 mod fake_switch;
 mod generator;
+mod replay;
 mod replication;
 mod scale;
 
@@ -43,6 +44,8 @@ enum Bench {
     Scale(scale::ScaleArgs),
     /// State replication alone: updates a second on one core, bytes on the wire, memory
     Replication(replication::ReplicationArgs),
+    /// Policies over every public series and matrix at hand (docs/REPLAY.md)
+    Replay(replay::ReplayArgs),
     /// Connections replicated between two Linux routers, beside conntrackd (as root)
     Conntrackd(conntrackd::ConntrackdArgs),
     /// A part of `bench conntrackd`, in its namespace
@@ -175,6 +178,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let outcome = match args.bench {
         Bench::Loop(args) => run_loop(&args, &folder).await,
         Bench::Scale(args) => scale::run(&args, &folder).await,
+        Bench::Replay(args) => tokio::task::block_in_place(|| replay::run(&args, &folder)),
         Bench::Replication(args) => replication::run(&args),
         Bench::Conntrackd(args) => tokio::task::block_in_place(|| conntrackd::run(&args, &folder)),
         Bench::Part(args) => tokio::task::block_in_place(|| conntrackd::run_part(&args)),

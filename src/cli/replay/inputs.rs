@@ -27,7 +27,7 @@ const DAY_S: f64 = 86_400.0;
 const SYNTHETIC: &str = "synthetic:";
 
 #[derive(Debug, Args)]
-pub(super) struct InputArgs {
+pub(in crate::cli) struct InputArgs {
     /// Control cycle, 100ms to 5m; the traffic's interval, and at most 5m, where it is not given
     #[arg(long, value_name = "D", value_parser = seconds)]
     cycle: Option<f64>,
@@ -124,7 +124,12 @@ fn open(path: &Path) -> Result<File, BadInput> {
 
 impl InputArgs {
     /// Reads everything; the notes are sentences about what was assumed.
-    pub(super) fn load(&self, topology: &Path, traffic: &str, seed: u64) -> anyhow::Result<(Replay, Vec<String>)> {
+    pub(in crate::cli) fn load(
+        &self,
+        topology: &Path,
+        traffic: &str,
+        seed: u64,
+    ) -> anyhow::Result<(Replay, Vec<String>)> {
         let mut fabric = self.fabric(topology)?;
         let declared = fabric.rule == StageRule::Declared;
         let capacity = self.capacity.unwrap_or(if declared { Capacity::Declared } else { Capacity::Percentile(95.0) });
@@ -141,7 +146,8 @@ impl InputArgs {
         }
         if let Capacity::Fixed(fixed) = capacity {
             // Synthetic traffic follows the capacities.
-            (0..fabric.routers()).for_each(|place| fabric.set_capacity(place, fixed, fixed.div_ceil(10).min(fixed - 1)));
+            (0..fabric.routers())
+                .for_each(|place| fabric.set_capacity(place, fixed, fixed.div_ceil(10).min(fixed - 1)));
         }
         let (traffic, shape, more) = self.traffic(traffic, seed, &fabric)?;
         faults.extend(more);

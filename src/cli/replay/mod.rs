@@ -12,7 +12,8 @@ use super::{BadInput, parse_duration};
 use crate::config::PolicyKind;
 use crate::replay::Replay;
 
-mod inputs;
+mod cycles;
+pub(super) mod inputs;
 mod recording;
 mod shown;
 
@@ -57,6 +58,9 @@ pub struct ReplayArgs {
     /// Writes a page with tables and plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Writes every router's every cycle as CSV, one policy after the other
+    #[arg(long, value_name = "FILE")]
+    cycles: Option<PathBuf>,
     #[command(flatten)]
     inputs: inputs::InputArgs,
 }
@@ -96,10 +100,18 @@ fn emulated(args: &ReplayArgs, topology: &Path, traffic: &str) -> anyhow::Result
     let (replay, notes) = args.inputs.load(topology, traffic, args.seed)?;
     let mut bar = Bar { on_terminal: io::stderr().is_terminal(), drawn: None };
     let mut reports = Vec::with_capacity(policies.len());
+    let mut cycles = args.cycles.as_deref().map(cycles::Cycles::create).transpose()?;
     for policy in policies {
         let name = policy.name();
-        reports.push(replay.run(policy, &mut |done, all| bar.show(name, done, all)));
+        let progress = &mut |done, all| bar.show(name, done, all);
+        reports.push(match &mut cycles {
+            Some(cycles) => replay.run_watched(policy, progress, &mut |moment| cycles.write(name, moment)),
+            None => replay.run(policy, progress),
+        });
         bar.clear();
+    }
+    if let Some(cycles) = cycles {
+        cycles.finish()?;
     }
     if let Some(to) = &args.html {
         let title = format!("Replay of {traffic} on {}", replay.fabric.original.nodes.len());

@@ -133,7 +133,11 @@ fn print(reports: &[Report], notes: &[String], replay: &Replay) -> io::Result<()
     }
     if let Some(first) = reports.first() {
         let (new, unshifted) = (replay.traffic.connections(), first.refused_unshifted);
-        writeln!(out, "{new} connections; {unshifted} refused had nothing been shifted, {} breaches", first.breaches.len())?;
+        writeln!(
+            out,
+            "{new} connections; {unshifted} refused had nothing been shifted, {} breaches",
+            first.breaches.len()
+        )?;
     }
     Ok(())
 }
