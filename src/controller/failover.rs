@@ -163,6 +163,7 @@ impl Controller {
                 },
                 missed: signs.missed,
                 silent: signs.silent,
+                slowest: Duration::from_micros(signs.slowest_us),
                 ready: self.ready_shadows(index, &shadows),
                 state_back: self.is_back(index),
                 shadows,

@@ -21,6 +21,8 @@ mod tests;
 pub const SESSION_MISSES: u32 = 2;
 /// A router whose session goes on answering is busy rather than hung: it is given so many times as many probes.
 pub const BUSY_FACTOR: u32 = 10;
+/// A silence is no sign before it lasted so many times as long as the slowest answer of late.
+pub const SLOW_FACTOR: u32 = 6;
 /// Failures that lie closer together than this make the wait before a return longer.
 pub const REPEAT_WITHIN: Duration = Duration::from_secs(600);
 /// The wait doubles so often at the most.
@@ -56,6 +58,8 @@ pub struct Observation {
     pub missed: u32,
     /// Those among them that were sent after its session last said anything.
     pub silent: u32,
+    /// How long the slowest answer of late took.
+    pub slowest: Duration,
     /// Its shadows, best first, as they were chosen.
     pub shadows: Vec<NodeIndex>,
     /// Those among them that hold a full copy of its connections.
@@ -290,10 +294,14 @@ impl Failover {
         }
     }
 
-    /// Probes go unanswered, and so does its session; or nothing but its session has answered for long.
+    /// Probes go unanswered, and so does its session; or nothing but its session has answered for long. One that was
+    /// slow before is given as much more time.
     fn hangs(&self, seen: &Observation) -> bool {
-        let limit = self.settings.probe_misses;
-        seen.silent >= limit || seen.missed >= limit.saturating_mul(BUSY_FACTOR)
+        let interval = u128::from(self.settings.probe_interval_ms.max(1));
+        let slow = (seen.slowest * SLOW_FACTOR).as_millis().div_ceil(interval);
+        let most = self.settings.probe_misses.saturating_mul(BUSY_FACTOR);
+        let limit = u32::try_from(slow).unwrap_or(most).clamp(self.settings.probe_misses, most);
+        seen.silent >= limit || seen.missed >= most
     }
 
     /// It could serve again.

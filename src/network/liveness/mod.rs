@@ -25,6 +25,11 @@ const ROUNDS_MAX: usize = 128;
 /// Probes that are sent in one go; the rest follows with the next call, so that a large fabric does not flood its switches.
 const PROBES_PER_POLL: usize = 256;
 
+/// An answer that took so many intervals came from a router that stood still: that is not how slow it is.
+const STOOD_STILL: u32 = 3;
+/// The slowest answer is forgotten by so much with each other answer: half of it within some fifteen seconds.
+const SLOWEST_FADES: u64 = 512;
+
 /// A port of a neighbour that faces a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Via {
@@ -71,6 +76,7 @@ struct Watched {
     handed_up: bool,
     last_sent_answered: Timestamp,
     round_trip_us: Option<u64>,
+    slowest_us: u64,
 }
 
 /// Probes that came back through one neighbour.
@@ -118,6 +124,7 @@ impl Watched {
             handed_up: false,
             last_sent_answered: Timestamp::default(),
             round_trip_us: None,
+            slowest_us: 0,
         }
     }
 }
@@ -134,6 +141,8 @@ pub struct Signs {
     /// Those among them that began after the router's own session last said anything.
     pub silent: u32,
     pub round_trip_us: Option<u64>,
+    /// Slowest answer of late; older ones fade.
+    pub slowest_us: u64,
 }
 
 /// Totals since the controller started.
@@ -197,6 +206,7 @@ impl Liveness {
             missed: watched.missed,
             silent: watched.silent,
             round_trip_us: watched.round_trip_us,
+            slowest_us: watched.slowest_us,
         })
     }
 
@@ -346,7 +356,13 @@ impl Liveness {
         watched.handed_up |= handed_up;
         (watched.missed, watched.silent) = (0, 0);
         watched.last_sent_answered = watched.last_sent_answered.max(probe.sent);
-        watched.round_trip_us = Some(u64::try_from(now.since(probe.sent).as_micros()).unwrap_or(u64::MAX));
+        let round_trip = now.since(probe.sent);
+        let round_trip_us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        watched.round_trip_us = Some(round_trip_us);
+        watched.slowest_us -= watched.slowest_us / SLOWEST_FADES;
+        if round_trip <= self.interval * STOOD_STILL {
+            watched.slowest_us = watched.slowest_us.max(round_trip_us);
+        }
         // Whoever answers this one lived through all that came before.
         watched.rounds.retain(|round| round.sent > probe.sent);
         self.counts.answered += 1;

@@ -209,3 +209,25 @@ fn the_cost_is_that_of_the_routers_and_nothing_where_it_is_switched_off() {
     off.set_vias([(ROUTERS[0], many)].into(), world.now);
     assert_eq!(off.next_deadline(), None);
 }
+
+#[test]
+fn how_slow_a_router_is_fades_and_a_standstill_does_not_count() {
+    let mut world = World::new(&ROUTERS);
+    let [router, ..] = ROUTERS;
+    let mut slowest_after = |delay_ms: u64, answers: usize| {
+        for _ in 0..answers {
+            let due = world.liveness.next_deadline().expect("always");
+            world.now = world.now.max(due);
+            for command in world.liveness.poll(world.now) {
+                if let Command::PacketOut { datapath, port, data } = command {
+                    world.liveness.packet_in(datapath, port, &data, world.now + Duration::from_millis(delay_ms));
+                }
+            }
+        }
+        world.liveness.signs(router).slowest_us
+    };
+    assert_eq!(slowest_after(150, 6), 150_000);
+    assert!((100_000..150_000).contains(&slowest_after(1, 60)), "it fades slowly");
+    assert!(slowest_after(1, 3_000) < 5_000, "and is forgotten");
+    assert!(slowest_after(601, 1_000) < 5_000, "that was no answer of a slow one");
+}

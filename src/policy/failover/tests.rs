@@ -88,6 +88,7 @@ fn what_is_seen_and_whether_it_is_a_failure() {
     let handed = |seen: &Observation| Observation { answers: Some(Way::HandedUp), ..seen.clone() };
     let missed = |seen: &Observation, missed| Observation { missed, silent: missed, ..seen.clone() };
     let busy = |seen: &Observation, missed| Observation { missed, silent: 2, ..seen.clone() };
+    let slow = |seen: &Observation, ms| Observation { slowest: Duration::from_millis(ms), ..seen.clone() };
     let silent = Observation { lldp_silent: true, ..sound() };
     let never = |seen: &Observation| Observation { answers: None, ..seen.clone() };
     let table = [
@@ -97,6 +98,10 @@ fn what_is_seen_and_whether_it_is_a_failure() {
         ("one probe was lost", missed(&sound(), 1), None),
         ("two probes were lost", missed(&sound(), 2), None),
         ("three probes were lost", missed(&sound(), 3), Some(Cause::ProbesMissed)),
+        ("three were lost, and it was slow before", slow(&missed(&sound(), 3), 150), None),
+        ("five were lost, and it was slow before", slow(&missed(&sound(), 5), 150), Some(Cause::ProbesMissed)),
+        ("however slow it was", slow(&missed(&sound(), 30), 60_000), Some(Cause::ProbesMissed)),
+        ("its session is gone, and it was slow before", slow(&missed(&gone, 2), 150), Some(Cause::SessionAndProbes)),
         ("probes are lost, its session answers", busy(&sound(), 29), None),
         ("for long nothing but its session answers", busy(&sound(), 30), Some(Cause::ProbesMissed)),
         ("the session alone is gone", gone.clone(), None),
