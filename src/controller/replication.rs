@@ -7,7 +7,8 @@
 //!
 //! Two tables are never read at the same instant, so what is missing or too much counts only once two comparisons in a
 //! row found it. A keeper that carries no packets of the owner (its first snapshot, or the owner before it carries
-//! again) is brought up at once.
+//! again) is brought up at once. A holder that was found empty has lost its connections, not ended them: it is given what
+//! its keepers hold.
 
 mod p4;
 
@@ -105,6 +106,9 @@ pub(super) struct Replication {
     /// Connections that ended and are still to be taken from a keeper, by keeper and owner.
     ended: BTreeMap<(NodeIndex, NodeIndex), Vec<Connection>>,
     datapaths: BTreeMap<NodeIndex, DatapathId>,
+    /// Switches that were found empty, and owners whose connections were given back to such a holder.
+    emptied: BTreeSet<NodeIndex>,
+    given_back: BTreeSet<(NodeIndex, NodeIndex)>,
     swept: p4::Swept,
 }
 
@@ -184,6 +188,8 @@ impl Replication {
         self.pairs.iter_mut().filter(|((_, keeper), _)| *keeper == node).for_each(|(_, pair)| {
             (pair.complete, pair.equal) = (false, false);
         });
+        self.emptied.insert(node);
+        self.given_back.retain(|(_, holder)| *holder != node);
         self.swept.forget(node);
     }
 
@@ -263,7 +269,7 @@ impl Replication {
     /// The end of a connection follows to whoever keeps a copy. Which owner's it was the switch does not tell.
     fn ended(&mut self, node: NodeIndex, connection: Connection) {
         for (owner, group) in self.groups.iter().filter(|(_, group)| group.holder == node) {
-            for (keeper, _) in group.keepers.iter().filter(|(keeper, possible)| possible.is_ok() && *keeper != owner) {
+            for (keeper, _) in group.keepers.iter().filter(|(_, possible)| possible.is_ok()) {
                 self.ended.entry((*keeper, *owner)).or_default().push(connection);
             }
         }
@@ -296,6 +302,14 @@ impl Replication {
         let Some(group) = self.groups.get(&owner) else { return Vec::new() };
         let (holder, mut commands, mut repairing) = (group.holder, Vec::new(), false);
         let Some(source) = round.tables.get(&holder) else { return Vec::new() };
+        if self.emptied.contains(&holder) && self.given_back.insert((owner, holder)) {
+            let lost =
+                lost(source, round.tables.iter().filter(|(keeper, _)| **keeper != holder).map(|(_, table)| table));
+            if let Some(datapath) = self.datapaths.get(&holder).copied().filter(|_| !lost.is_empty()) {
+                self.due.insert(owner, now + HURRY);
+                return vec![Command::WriteConnections { datapath, owner, add: lost, remove: Vec::new() }];
+            }
+        }
         for (keeper, table) in round.tables.iter().filter(|(keeper, _)| **keeper != holder) {
             let (Some(pair), Some(datapath)) =
                 (self.pairs.get_mut(&(owner, *keeper)), self.datapaths.get(keeper).copied())
@@ -316,9 +330,18 @@ impl Replication {
     }
 }
 
+/// What keepers hold of a holder that started anew, and that it does not hold itself.
+fn lost<'a>(source: &Table, keepers: impl Iterator<Item = &'a Table>) -> Vec<Connection> {
+    let held = keepers.flatten().filter(|(_, copy)| copy.copy && copy.established && !copy.closing);
+    let lost: Table = held.filter(|(key, _)| !source.contains_key(*key)).map(|(key, copy)| (*key, *copy)).collect();
+    lost.into_values().collect()
+}
+
 impl Pair {
-    /// Compares the holder's table with the keeper's: what to add, what to remove. The owner itself carries nothing while
-    /// somebody stands in for it, so what it holds too much is from before.
+    /// Compares the holder's table with the keeper's: what to add, what to remove.
+    ///
+    /// The owner itself carries nothing while somebody stands in for it. It is back when it lacks nothing that was missing
+    /// before: connections go on opening and ending meanwhile, and what it holds too much breaks none of them.
     fn compare(
         &mut self,
         source: &Table,
@@ -336,14 +359,15 @@ impl Pair {
         };
         let extra: Vec<Connection> = table.iter().filter(stray).map(|(_, copy)| *copy).collect();
         let again = |connection: &Connection| self.suspects.contains(&connection.key());
+        let lacking = missing.iter().filter(|connection| again(connection)).count();
         self.divergence = missing.iter().chain(&extra).filter(|connection| again(connection)).count();
         let at_once = !self.complete || is_owner;
         let add: Vec<Connection> = missing.iter().filter(|it| at_once || again(it)).copied().collect();
-        let remove: Vec<Connection> = extra.iter().filter(|it| is_owner || again(it)).copied().collect();
+        let remove: Vec<Connection> = extra.iter().filter(|it| again(it)).copied().collect();
         self.repaired += if self.complete { (add.len() + remove.len()) as u64 } else { 0 };
         self.suspects = missing.iter().chain(&extra).map(Connection::key).collect();
         // What was written now is confirmed by the next comparison.
-        self.equal = self.complete && self.divergence == 0 && (!is_owner || missing.is_empty() && extra.is_empty());
+        self.equal = self.complete && if is_owner { lacking == 0 } else { self.divergence == 0 };
         (self.held, self.copied, self.compared_at, self.error) = (source.len(), table.len(), Some(now), None);
         self.complete = true;
         (add, remove)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::FailoverSettings;
+use crate::network::liveness::ROUNDS_MAX;
 use crate::types::{NodeIndex, Timestamp};
 
 mod order;
@@ -21,8 +22,10 @@ mod tests;
 pub const SESSION_MISSES: u32 = 2;
 /// A router whose session goes on answering is busy rather than hung: it is given so many times as many probes.
 pub const BUSY_FACTOR: u32 = 10;
-/// A silence is no sign before it lasted so many times as long as the slowest answer of late.
+/// A silence is no sign before it lasted so many times as long as the slowest answer of late; but it is one after so many
+/// times `probe_misses`.
 pub const SLOW_FACTOR: u32 = 6;
+pub const SLOW_MAX: u32 = 3;
 /// Failures that lie closer together than this make the wait before a return longer.
 pub const REPEAT_WITHIN: Duration = Duration::from_secs(600);
 /// The wait doubles so often at the most.
@@ -297,11 +300,11 @@ impl Failover {
     /// Probes go unanswered, and so does its session; or nothing but its session has answered for long. One that was
     /// slow before is given as much more time.
     fn hangs(&self, seen: &Observation) -> bool {
-        let interval = u128::from(self.settings.probe_interval_ms.max(1));
-        let slow = (seen.slowest * SLOW_FACTOR).as_millis().div_ceil(interval);
-        let most = self.settings.probe_misses.saturating_mul(BUSY_FACTOR);
-        let limit = u32::try_from(slow).unwrap_or(most).clamp(self.settings.probe_misses, most);
-        seen.silent >= limit || seen.missed >= most
+        let misses = self.settings.probe_misses;
+        let at_most = |factor: u32| misses.saturating_mul(factor).min(ROUNDS_MAX);
+        let rounds = (seen.slowest * SLOW_FACTOR).as_millis().div_ceil(self.settings.probe_interval_ms.max(1).into());
+        let limit = misses.max(u32::try_from(rounds).unwrap_or(u32::MAX).min(at_most(SLOW_MAX)));
+        seen.silent >= limit || seen.missed >= at_most(BUSY_FACTOR)
     }
 
     /// It could serve again.
@@ -372,6 +375,8 @@ impl Failover {
                 state.last_failure = Some(now);
                 state.phase = Phase::Failed { since: now, cause, stand_in: None, healthy_since: None };
                 step.changed = true;
+                // What it holds of others is doubtful from now on; a comparison will tell.
+                self.states.values_mut().for_each(|state| state.ready.retain(|shadow| *shadow != router));
                 *self.totals.failures.entry(cause).or_default() += 1;
                 step.tell(router, "failover", format!("{} has failed: {}", name(router), cause.sentence()));
             }

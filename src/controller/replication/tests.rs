@@ -297,3 +297,53 @@ fn a_replay_that_was_lost_is_sent_again() {
     assert_eq!(world.ports(R2).len(), 200);
     assert!(world.replication.ready(R1, R2));
 }
+
+/// Hundreds of connections open and end each second meanwhile, so that no two readings are of the same moment.
+#[test]
+fn a_router_returns_while_connections_come_and_go() {
+    let mut world = World::new(true);
+    world.opens(R1, 1..=100);
+    world.arrange(R1, &[R2, R3]);
+    world.seconds(4);
+    world.arrange(R2, &[R3]);
+    world.tables.insert((R1, R1), BTreeMap::new());
+    world.arrange(R2, &[R1, R3]);
+    let mut back = None;
+    for second in 0..10_u16 {
+        let (new, old) = (1_000 + second * 20, 1 + second * 10);
+        // Told to the others, but too late for the reading of one of them.
+        world.opens(R2, new..new + 20);
+        world.copied(R3, new..new + 20);
+        world.opens(R1, 1_000..new);
+        for number in old..old + 10 {
+            world.tables.get_mut(&(R2, R1)).unwrap().remove(&connection(number).key());
+            let which = Some(connection(number));
+            let ended = crate::southbound::ConnectionEnded { which, duration_ms: 1, packets: 1, bytes: 1 };
+            world.replication.event(R2, Event::ConnectionEnded { datapath: DatapathId(2), ended }, world.now);
+        }
+        world.second();
+        if back.is_none() && world.replication.is_back(R1) {
+            back = Some(second);
+        }
+    }
+    assert!(back.is_some_and(|second| second <= 3), "{back:?}");
+    assert!(!world.ports(R1).contains(&5), "what ended is not there");
+}
+
+/// The controller was away when the router restarted: it sees an empty router and whole shadows.
+#[test]
+fn a_holder_that_was_found_empty_is_given_what_its_keepers_hold() {
+    let mut world = World::new(true);
+    world.copied(R2, 1..=40);
+    world.copied(R3, 1..=39);
+    world.opens(R1, [50]);
+    world.replication.forget(R1);
+    world.arrange(R1, &[R2, R3]);
+    world.seconds(12);
+    assert_eq!(world.ports(R1), (1..=40).chain([50]).collect::<Vec<u16>>());
+    assert_eq!((world.ports(R2), world.ports(R3)), (world.ports(R1), world.ports(R1)));
+    // Once: what ends from now on has ended.
+    world.tables.get_mut(&(R1, R1)).unwrap().remove(&connection(7).key());
+    world.seconds(20);
+    assert!(!world.ports(R1).contains(&7) && !world.ports(R2).contains(&7));
+}

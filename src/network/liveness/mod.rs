@@ -20,8 +20,8 @@ use crate::wire::lldp::Key;
 pub const LINKS_PER_ROUND: usize = 4;
 /// Once a router's session is gone, rounds come so many times as fast.
 const HURRY: u32 = 2;
-/// Unanswered rounds that are remembered; more than any limit on them.
-const ROUNDS_MAX: usize = 128;
+/// Unanswered rounds that are remembered, so that no more are ever counted.
+pub const ROUNDS_MAX: u32 = 128;
 /// Probes that are sent in one go; the rest follows with the next call, so that a large fabric does not flood its switches.
 const PROBES_PER_POLL: usize = 256;
 
@@ -290,7 +290,7 @@ impl Liveness {
                 commands.push(Command::PacketOut { datapath: via.datapath, port: via.port, data });
             }
             self.counts.sent += vias.len() as u64;
-            if watched.rounds.len() >= ROUNDS_MAX {
+            if watched.rounds.len() >= ROUNDS_MAX as usize {
                 watched.rounds.pop_front();
             }
             watched.rounds.push_back(Round { sent: now, patience: now + pause, vias });
@@ -339,7 +339,7 @@ impl Liveness {
         let Some(watched) = self.routers.get_mut(&probe.router) else { return Answer::Late };
         let back = datapath == probe.datapath && in_port == probe.port;
         let handed_up = datapath == watched.datapath;
-        if (!back && !handed_up) || now.since(probe.sent) > self.interval * (ROUNDS_MAX as u32) {
+        if (!back && !handed_up) || now.since(probe.sent) > self.interval * ROUNDS_MAX {
             return Answer::Late;
         }
         // A frame that was kept and sent again is no sign of life.

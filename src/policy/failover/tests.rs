@@ -100,7 +100,7 @@ fn what_is_seen_and_whether_it_is_a_failure() {
         ("three probes were lost", missed(&sound(), 3), Some(Cause::ProbesMissed)),
         ("three were lost, and it was slow before", slow(&missed(&sound(), 3), 150), None),
         ("five were lost, and it was slow before", slow(&missed(&sound(), 5), 150), Some(Cause::ProbesMissed)),
-        ("however slow it was", slow(&missed(&sound(), 30), 60_000), Some(Cause::ProbesMissed)),
+        ("however slow it was", slow(&missed(&sound(), 9), 60_000), Some(Cause::ProbesMissed)),
         ("its session is gone, and it was slow before", slow(&missed(&gone, 2), 150), Some(Cause::SessionAndProbes)),
         ("probes are lost, its session answers", busy(&sound(), 29), None),
         ("for long nothing but its session answers", busy(&sound(), 30), Some(Cause::ProbesMissed)),
@@ -316,6 +316,24 @@ fn one_that_restarts_within_a_blink_gets_its_state_back_first() {
     assert_eq!(world.after(3_000).bring_back, [(OWNER, FIRST)]);
     world.see(OWNER, |seen| seen.state_back = true);
     assert_eq!((world.phase(OWNER), world.stand_in(OWNER)), ("ramping", None));
+}
+
+#[test]
+fn a_shadow_that_failed_has_to_be_found_whole_again() {
+    let mut world = World::new();
+    world.lose(OWNER);
+    assert_eq!(world.stand_in(OWNER), Some(FIRST));
+    world.lose(FIRST);
+    assert_eq!(world.stand_in(OWNER), Some(SECOND));
+    // It is back, and serves again, but is still being told.
+    world.see(OWNER, |seen| seen.ready.retain(|shadow| *shadow != FIRST));
+    world.heal(FIRST);
+    world.see(FIRST, |seen| seen.state_back = true);
+    world.after(60_000);
+    world.after(1_000);
+    assert!(world.failover.phase(FIRST).serves(), "{}", world.phase(FIRST));
+    world.lose(SECOND);
+    assert_eq!(world.stand_in(OWNER), Some(THIRD));
 }
 
 #[test]
