@@ -10,7 +10,9 @@ use anyhow::{Context, bail};
 use crate::agent::driver::Answer;
 
 pub(super) const SERVER: &str = "10.9.2.2";
-const CLIENT: &str = "10.9.1.2";
+const CLIENTS: &str = "10.9.1.";
+/// Addresses of the client from 10.9.1.2 on, which take turns.
+pub(super) const ADDRESSES: u8 = 200;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const SCRIPT: &str = "
@@ -27,7 +29,7 @@ for r in 1 2; do
     net.netfilter.nf_conntrack_tcp_timeout_close=3 net.netfilter.nf_conntrack_tcp_timeout_last_ack=3
 done
 ip -n r1 link set cl up; ip -n r1 link set sv up; ip -n r1 addr add 10.9.1.1/24 dev cl; ip -n r1 addr add 10.9.2.1/24 dev sv
-ip -n c link set e0 up; ip -n c addr add 10.9.1.2/24 dev e0; ip -n c route add default via 10.9.1.1
+ip -n c link set e0 up; for a in $(seq 2 201); do ip -n c addr add 10.9.1.$a/24 dev e0; done; ip -n c route add default via 10.9.1.1
 ip -n s link set e0 up; ip -n s addr add 10.9.2.2/24 dev e0; ip -n s route add default via 10.9.2.1
 ip netns exec c sysctl -qw net.ipv4.ip_local_port_range='10000 65000' net.ipv4.tcp_tw_reuse=1
 ";
@@ -119,7 +121,7 @@ pub(super) fn mirror_bytes() -> anyhow::Result<u64> {
 
 /// Connections of the load that router 1's kernel holds.
 pub(super) fn live() -> anyhow::Result<u64> {
-    let text = output(Command::new("ip").args(["netns", "exec", "r1", "conntrack", "-L", "-s", CLIENT]))?;
+    let text = output(Command::new("ip").args(["netns", "exec", "r1", "conntrack", "-L", "-s", "10.9.1.0/24"]))?;
     Ok(text.lines().count() as u64)
 }
 
@@ -204,7 +206,7 @@ impl Pair {
         }
         let mut command = in_space("r2", Path::new("conntrackd"));
         let text = output(command.arg("-C").arg(self.config(2)).arg("-e"))?;
-        Ok(text.lines().filter(|line| line.contains(CLIENT)).count() as u64)
+        Ok(text.lines().filter(|line| line.contains(CLIENTS)).count() as u64)
     }
 
     /// Processor time so far, at router 1 and 2.

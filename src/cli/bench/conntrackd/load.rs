@@ -14,6 +14,7 @@ use nix::sys::socket::{LinkAddr, bind};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::lab::ADDRESSES;
 use crate::cli::parse_duration;
 
 /// Each is one thread of the client, with two ports of the server to itself.
@@ -176,7 +177,9 @@ fn open_many(address: Ipv4Addr, thread: u16, rate: u32, began: Instant, time: Du
         let port = PORT_FIRST + thread * 2 + (turn % 2) as u16;
         turn += 1;
         let at_us = now_us();
-        match open_one(SocketAddrV4::new(address, port)) {
+        // Each thread goes through all of them, from a place of its own.
+        let client = 2 + ((turn + u32::from(thread) * 25) % u32::from(ADDRESSES)) as u8;
+        match open_one(Ipv4Addr::new(10, 9, 1, client), SocketAddrV4::new(address, port)) {
             Ok(client_port) => seen.push(Seen { client_port, server_port: port, at_us }),
             Err(_) => failed += 1,
         }
@@ -184,8 +187,11 @@ fn open_many(address: Ipv4Addr, thread: u16, rate: u32, began: Instant, time: Du
     (seen, failed)
 }
 
-fn open_one(to: SocketAddrV4) -> io::Result<u16> {
-    let mut stream = TcpStream::connect(to)?;
+fn open_one(from: Ipv4Addr, to: SocketAddrV4) -> io::Result<u16> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddrV4::new(from, 0).into())?;
+    socket.connect(&to.into())?;
+    let mut stream = TcpStream::from(socket);
     let port = stream.local_addr()?.port();
     stream.write_all(&MESSAGE)?;
     stream.read_exact(&mut MESSAGE.clone())?;
