@@ -127,7 +127,7 @@ impl Controller {
                 if link.state == LinkState::Up {
                     self.failures.seen_by_lldp.insert(router);
                 }
-                if self.switches.get(&datapath).is_some_and(|switch| switch.connected()) {
+                if self.switches.get(&datapath).is_some_and(super::Switch::acts_for_us) {
                     vias.entry(router).or_default().push(Via { neighbour, datapath, port });
                 }
             }

@@ -270,9 +270,12 @@ impl Controller {
         }
         let Some(session) = self.switches.get_mut(&datapath).and_then(|switch| switch.session.as_mut()) else { return };
         let before = session.role.unwrap_or(if role == SessionRole::Slave { SessionRole::Equal } else { role });
-        session.role = Some(role);
+        let changed = session.role.replace(role) != Some(role);
         if before != role {
             output.tell("role", self.name(datapath), format!("this controller is {role} here: {reason}"));
+        }
+        if changed {
+            self.ask_by_links(now);
         }
     }
 

@@ -69,6 +69,11 @@ impl Switch {
         self.session.is_some()
     }
 
+    /// Packets can be sent through it and heard from it: another controller is not in charge of it.
+    pub(super) fn acts_for_us(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.role != Some(SessionRole::Slave))
+    }
+
     pub(super) fn port_changed(&mut self, port: Port, removed: bool) {
         let Some(session) = &mut self.session else { return };
         let ports = Arc::make_mut(&mut session.ports);

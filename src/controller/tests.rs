@@ -9,6 +9,9 @@ use crate::config::{Stage, load_topology};
 use crate::plan::{DatapathPlan, RolePlan};
 use crate::southbound::{ConnectionCounters, Description, InstallCounts, Port, Reading, SessionStatus};
 use crate::types::{MacAddr, PortNo};
+use crate::wire::liveness::LivenessProbe;
+
+const KEY: Key = Key([1, 2]);
 
 /// Switches that take every plan, wire LLDP through and count what the test says.
 struct Fabric {
@@ -18,6 +21,8 @@ struct Fabric {
     installs: usize,
     counters: BTreeMap<DatapathId, ConnectionCounters>,
     silent: BTreeSet<DatapathId>,
+    /// Switches that another controller is in charge of: they take and give no packets.
+    foreign: BTreeSet<DatapathId>,
     /// What switches hold from an earlier controller.
     held: BTreeMap<DatapathId, BTreeMap<u16, Choice>>,
     /// Switches start without entries.
@@ -31,12 +36,13 @@ impl Fabric {
         let topology = load_topology(&path).expect("the Clos is good");
         let now = Timestamp::from_secs(1_000_000);
         Self {
-            controller: Controller::new(topology, LoopSettings::default(), Key([1, 2]), now),
+            controller: Controller::new(topology, LoopSettings::default(), KEY, now),
             now,
             plans: BTreeMap::new(),
             installs: 0,
             counters: BTreeMap::new(),
             silent: BTreeSet::new(),
+            foreign: BTreeSet::new(),
             held: BTreeMap::new(),
             blank: false,
             told: Vec::new(),
@@ -105,7 +111,17 @@ impl Fabric {
                 Some(Event::Reading { datapath, reading })
             }
             Command::PacketOut { datapath, port, data } => {
+                if self.foreign.contains(&datapath) {
+                    return None;
+                }
+                // Routers send liveness probes back.
+                if LivenessProbe::decode(&data, KEY).is_ok() {
+                    return Some(Event::PacketIn { datapath, in_port: port, data });
+                }
                 let (datapath, in_port) = self.other_end(datapath, port)?;
+                if self.foreign.contains(&datapath) {
+                    return None;
+                }
                 Some(Event::PacketIn { datapath, in_port, data })
             }
             _ => None,
@@ -288,6 +304,42 @@ fn a_stranger_is_told_of_and_left_alone() {
     fabric.cycle();
     assert_eq!(fabric.told("switch-unknown"), 1);
     assert_eq!(fabric.installs, installs);
+}
+
+#[test]
+fn who_takes_over_from_another_controller_fails_nobody() {
+    let mut fabric = Fabric::ready();
+    let all: Vec<DatapathId> = fabric.controller.switches.keys().copied().collect();
+    let become_all = |fabric: &mut Fabric, role| {
+        for datapath in &all {
+            match role {
+                SessionRole::Slave => fabric.foreign.insert(*datapath),
+                _ => fabric.foreign.remove(datapath),
+            };
+            fabric.input(Input::Event(Event::RoleChanged { datapath: *datapath, role, reason: "test".to_owned() }));
+        }
+    };
+    let ten_seconds = |fabric: &mut Fabric| {
+        for _ in 0..1_000 {
+            fabric.now = fabric.now + Duration::from_millis(10);
+            fabric.input(Input::Due);
+        }
+    };
+    // Each is asked at a moment of its own.
+    for router in ["r1", "r2", "r3", "r4"] {
+        let datapath = fabric.datapath(router);
+        fabric.now = fabric.now + Duration::from_millis(30);
+        fabric.input(Input::Event(Event::SwitchDown { datapath, reason: "test".to_owned() }));
+        fabric.connect(datapath);
+    }
+    ten_seconds(&mut fabric);
+    for _ in 0..2 {
+        become_all(&mut fabric, SessionRole::Slave);
+        ten_seconds(&mut fabric);
+        become_all(&mut fabric, SessionRole::Master);
+        ten_seconds(&mut fabric);
+    }
+    assert_eq!(fabric.told("failover"), 0, "{:?}", fabric.told);
 }
 
 #[test]

@@ -226,6 +226,11 @@ impl Liveness {
             changed = true;
             watched.vias = new;
             watched.next_via = 0;
+            // Whoever is not asked any more was perhaps not asked: what is unanswered there says nothing.
+            for round in &mut watched.rounds {
+                round.vias.retain(|via| watched.vias.contains(via));
+            }
+            watched.rounds.retain(|round| !round.vias.is_empty());
             match watched.due {
                 None if !watched.vias.is_empty() => {
                     // Each has its own moment of the interval.
