@@ -22,10 +22,10 @@ mod tests;
 pub const SESSION_MISSES: u32 = 2;
 /// A router whose session goes on answering is busy rather than hung: it is given so many times as many probes.
 pub const BUSY_FACTOR: u32 = 10;
-/// A silence is no sign before it lasted so many times as long as the slowest answer of late; but it is one after so many
-/// times `probe_misses`.
+/// A silence is no sign before it lasted so many times as long as the slowest answer of late, which may take so many rounds
+/// more than `probe_misses`: a connection that was stopped by a hang tries again after 0.2, 0.6 and 1.4 s, and then after 3 s.
 pub const SLOW_FACTOR: u32 = 6;
-pub const SLOW_MAX: u32 = 3;
+pub const SLOW_ROUNDS: u32 = 2;
 /// Failures that lie closer together than this make the wait before a return longer.
 pub const REPEAT_WITHIN: Duration = Duration::from_secs(600);
 /// The wait doubles so often at the most.
@@ -301,10 +301,9 @@ impl Failover {
     /// slow before is given as much more time.
     fn hangs(&self, seen: &Observation) -> bool {
         let misses = self.settings.probe_misses;
-        let at_most = |factor: u32| misses.saturating_mul(factor).min(ROUNDS_MAX);
         let rounds = (seen.slowest * SLOW_FACTOR).as_millis().div_ceil(self.settings.probe_interval_ms.max(1).into());
-        let limit = misses.max(u32::try_from(rounds).unwrap_or(u32::MAX).min(at_most(SLOW_MAX)));
-        seen.silent >= limit || seen.missed >= at_most(BUSY_FACTOR)
+        let limit = u32::try_from(rounds).unwrap_or(u32::MAX).clamp(misses, misses.saturating_add(SLOW_ROUNDS));
+        seen.silent >= limit || seen.missed >= misses.saturating_mul(BUSY_FACTOR).min(ROUNDS_MAX)
     }
 
     /// It could serve again.
