@@ -76,8 +76,8 @@ fn what_cannot_be_replayed_is_told() {
             "bad.jsonl:1: expected the header of a recording of version 1, came 'foreshadow-recording' of version 99",
         ),
         (&["replay", "--recording", text(&missing)], "missing.jsonl"),
-        (&["replay"], "expected --recording FILE"),
-        (&["replay", "--topology", "x.yaml", "--traffic", "synthetic:day"], "cannot replay"),
+        (&["replay"], "or --recording FILE; came nothing to replay"),
+        (&["replay", "--topology", "x.yaml", "--traffic", "synthetic:day"], "x.yaml"),
     ];
     for (args, wanted) in cases {
         let output = foreshadow(args);
